@@ -1,0 +1,3 @@
+from podling.cli.main import main
+
+main()

@@ -1,0 +1,85 @@
+"""One run of the command line: the engine, and the ways to write to the person in front of it."""
+
+from __future__ import annotations
+
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from podling.cli.flags import Args
+    from podling.engine.local import Engine
+
+_LEVELS = ("trace", "debug", "info", "warn", "warning", "error", "fatal", "panic")
+
+
+class App:
+    """`path` is the command's full name; `options` are the global flags."""
+
+    def __init__(self, options: Args, path: str, argv: list[str]) -> None:
+        self.options = options
+        self.path = path
+        self.argv = argv
+        self.quiet = False
+        self._engine: Engine | None = None
+
+    @property
+    def engine(self) -> Engine:
+        if self._engine is None:
+            from podling.config.settings import Settings
+            from podling.engine.local import Engine
+
+            o = self.options
+            settings = Settings(
+                root=o.root, runroot=o.runroot, tmpdir=o.tmpdir, runtime=o.runtime, runtime_flags=o.runtime_flag, conmon=o.conmon,
+                storage_driver=o.storage_driver, storage_opts=o.storage_opt, cgroup_manager=o.cgroup_manager, log_level=o.log_level,
+            )  # fmt: skip
+            self._engine = Engine(settings, warn=self.warn, progress=self.progress)
+        return self._engine
+
+    def close(self) -> None:
+        if self._engine is not None:
+            self._engine.close()
+
+    # -- output
+    def out(self, text: str) -> None:
+        """One or more lines to standard output."""
+        write(1, text + "\n")
+
+    def warn(self, text: str) -> None:
+        if _LEVELS.index(self.options.log_level) <= _LEVELS.index("warning"):
+            write(2, f"WARN: {text}\n")
+
+    def progress(self, text: str) -> None:
+        if not self.quiet:
+            write(2, text + "\n")
+
+    def error(self, error: Exception) -> None:
+        write(2, describe(error))
+
+    def report(self, done: list[str], errors: list[Exception], *, default_code: int = 125) -> int:
+        """Print what was done, then what went wrong; the exit code as Podman's: of one kind of error its own, else 125."""
+        if done:
+            self.out("\n".join(done))
+        for error in errors:
+            self.error(error)
+        if not errors:
+            return 0
+        codes = {getattr(error, "exit_code", default_code) for error in errors}
+        return codes.pop() if len(codes) == 1 else default_code
+
+
+def describe(error: Exception) -> str:
+    """`Error: …`, and a hint on a second line."""
+    text = f"Error: {error}\n"
+    hint = getattr(error, "hint", "")
+    return text + (f"Hint: {hint}\n" if hint else "")
+
+
+def write(fd: int, text: str) -> None:
+    """Write all of `text`; a reader that has gone away ends the program quietly, as for every filter in a pipe."""
+    data = text.encode("utf-8", "surrogateescape")
+    try:
+        while data:
+            data = data[os.write(fd, data) :]
+    except BrokenPipeError:
+        os._exit(141)

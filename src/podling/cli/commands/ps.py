@@ -1,0 +1,224 @@
+"""ps."""
+
+from __future__ import annotations
+
+import time
+
+from podling.cli.command import Command
+from podling.cli.flags import Flag, UsageError
+from podling.cli.output import ago, human_duration, human_size, table
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from podling.cli.app import App
+    from podling.cli.flags import Args
+    from podling.core.listing import ContainerSummary
+
+_HEADERS = {
+    "ID": "CONTAINER ID", "Image": "IMAGE", "Command": "COMMAND", "CreatedHuman": "CREATED", "RunningFor": "CREATED", "CreatedAt": "CREATED AT",
+    "Status": "STATUS", "Ports": "PORTS", "Names": "NAMES", "Size": "SIZE", "State": "STATE", "Pid": "PID", "ExitCode": "EXIT CODE",
+    "ImageID": "IMAGE ID", "Labels": "LABELS", "Mounts": "MOUNTS", "Networks": "NETWORKS",
+}  # fmt: skip
+_SORTS = ("command", "created", "id", "image", "names", "runningfor", "size", "status")
+_COMMAND_WIDTH = 20
+
+
+def status_text(item: ContainerSummary, now: int) -> str:
+    if item.status == "running":
+        return f"Up {human_duration((now - item.started) / 1e9)}"
+    if item.status == "exited":
+        since = f" {ago(item.finished, now)}" if item.finished else ""
+        return f"Exited ({item.exit_code}){since}"
+    return item.status.capitalize()
+
+
+def _command(item: ContainerSummary, truncate: bool) -> str:
+    text = " ".join(item.command)
+    return text if not truncate or len(text) < _COMMAND_WIDTH else text[: _COMMAND_WIDTH - 3] + "..."
+
+
+def _size(item: ContainerSummary) -> str:
+    if item.size < 0:
+        return ""
+    return f"{human_size(item.size, space=False)} (virtual {human_size(item.root_size, space=False)})"
+
+
+def _ps(app: App, args: Args) -> int:
+    if args.latest and (args.all or args.last > 0):
+        raise UsageError("--latest cannot be combined with --all or --last")
+    if args.sort and args.sort not in _SORTS:
+        raise UsageError(f"invalid --sort {args.sort!r}", hint=f"sort by {', '.join(_SORTS)}")
+    if args.quiet and args.format:
+        raise UsageError("quiet and format flags cannot be used together")
+    if not args.watch:
+        _show(app, args)
+        return 0
+    while True:
+        app.out("\033[H\033[2J" if _is_terminal() else "")
+        _show(app, args)
+        time.sleep(args.watch)
+
+
+def _is_terminal() -> bool:
+    import os
+
+    return os.isatty(1)
+
+
+def _show(app: App, args: Args) -> None:
+    last = 1 if args.latest else max(args.last, 0)
+    wants_size = args.size or "Size" in args.format
+    items = app.engine.containers.list(all=args.all, filters=args.filter, last=last, size=wants_size)
+    _sort(items, args.sort)
+    short = not args.no_trunc
+    if args.quiet:
+        if items:
+            app.out("\n".join(item.id[:12] if short else item.id for item in items))
+        return
+    now = time.time_ns()
+    if args.format:
+        _formatted(app, args, items, now)
+        return
+    rows = [] if args.noheading else [["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]]
+    if args.size and rows:
+        rows[0].append("SIZE")
+    for item in items:
+        row = [
+            item.id[:12] if short else item.id, item.image, _command(item, short), ago(item.created, now), status_text(item, now),
+            item.ports, item.name,
+        ]  # fmt: skip
+        rows.append([*row, _size(item)] if args.size else row)
+    if rows:
+        app.out(table(rows))
+
+
+def _sort(items: list[ContainerSummary], key: str) -> None:
+    keys: dict[str, Any] = {
+        "command": lambda item: item.command, "id": lambda item: item.id, "image": lambda item: item.image, "names": lambda item: item.name,
+        "size": lambda item: item.size, "status": lambda item: item.status, "runningfor": lambda item: item.started,
+        "created": lambda item: -item.created,
+    }  # fmt: skip
+    if key:
+        items.sort(key=keys[key])
+
+
+def _formatted(app: App, args: Args, items: list[ContainerSummary], now: int) -> None:
+    from podling.cli.output import Format, print_rows
+
+    if Format(args.format).is_json:
+        print_rows(app, "json", [_json(app, item, now) for item in items], {})
+        return
+    print_rows(app, args.format, [_fields(app, args, item, now) for item in items], _HEADERS, heading=not args.noheading)
+
+
+def _fields(app: App, args: Args, item: ContainerSummary, now: int) -> dict[str, Any]:
+    """What a template sees. Fields that cost another query are functions, called when they are used."""
+    from podling.cli.output import local_time
+
+    short = not args.no_trunc
+    id = item.id[:12] if short else item.id
+    details: list[dict[str, Any]] = []
+
+    def inspect() -> dict[str, Any]:
+        if not details:
+            details.append(app.engine.containers.get(item.id).inspect())
+        return details[0]
+
+    return {
+        "ID": id,
+        "Id": item.id,
+        "Names": item.name,
+        "Name": item.name,
+        "Image": item.image,
+        "ImageID": item.image_id[:12] if short else item.image_id,
+        "Command": _command(item, short),
+        "CreatedHuman": ago(item.created, now),
+        "RunningFor": ago(item.created, now),
+        "Created": ago(item.created, now),
+        "CreatedAt": local_time(item.created),
+        "Status": status_text(item, now),
+        "State": item.status,
+        "Ports": item.ports,
+        "ExitCode": item.exit_code,
+        "Exited": item.status == "exited",
+        "ExitedAt": item.finished // 10**9,
+        "StartedAt": item.started // 10**9,
+        "Pid": item.pid,
+        "Size": _size(item),
+        "Labels": lambda: dict(item.labels),
+        "Label": lambda name: item.labels.get(name, ""),
+        "AutoRemove": item.auto_remove,
+        "IsInfra": False,
+        "Pod": "",
+        "PodName": "",
+        "Restarts": 0,
+        "Mounts": lambda: ",".join(mount["Destination"] for mount in inspect()["Mounts"]),
+        "Networks": lambda: ",".join(inspect()["NetworkSettings"].get("Networks", ())),
+    }
+
+
+def _json(app: App, item: ContainerSummary, now: int) -> dict[str, Any]:
+    document = app.engine.containers.get(item.id).inspect()
+    ports = [
+        {
+            "host_ip": "" if binding["HostIp"] == "0.0.0.0" else binding["HostIp"],
+            "container_port": int(key.partition("/")[0]),
+            "host_port": int(binding["HostPort"]),
+            "range": 1,
+            "protocol": key.partition("/")[2],
+        }
+        for key, bindings in document["HostConfig"]["PortBindings"].items()
+        for binding in bindings
+    ]
+    entry: dict[str, Any] = {
+        "AutoRemove": item.auto_remove,
+        "Command": item.command,
+        "CreatedAt": ago(item.created, now),
+        "CIDFile": "",
+        "Exited": item.status == "exited",
+        "ExitedAt": item.finished // 10**9 if item.finished else -62135596800,
+        "ExitCode": item.exit_code,
+        "ExposedPorts": None,
+        "Id": item.id,
+        "Image": item.image,
+        "ImageID": item.image_id,
+        "IsInfra": False,
+        "Labels": item.labels or None,
+        "Mounts": [mount["Destination"] for mount in document["Mounts"]],
+        "Names": [item.name],
+        "Namespaces": {},
+        "Networks": list(document["NetworkSettings"].get("Networks", ())),
+        "Pid": item.pid,
+        "Pod": "",
+        "PodName": "",
+        "Ports": ports or None,
+        "Restarts": 0,
+        "Size": {"rootFsSize": item.root_size, "rwSize": item.size} if item.size >= 0 else None,
+        "StartedAt": item.started // 10**9 if item.started else -62135596800,
+        "State": item.status,
+        "Status": status_text(item, now),
+        "Created": item.created // 10**9,
+    }
+    return entry
+
+
+PS = Command(
+    _ps,
+    "[options]",
+    "Lists containers: those that run, or with --all every one.",
+    Flag("all", "a", "bool", "Show all containers, also those that do not run"),
+    Flag("filter", "f", "list", "Show only containers that match KEY=VALUE"),
+    Flag("format", "", "string", 'Print as JSON ("json") or with a Go template'),
+    Flag("last", "n", "int", "Show the N containers created last", -1),
+    Flag("latest", "l", "bool", "Show the container created last"),
+    Flag("no-trunc", "", "bool", "Show whole ids and commands"),
+    Flag("noheading", "", "bool", "Leave the table's heading out"),
+    Flag("quiet", "q", "bool", "Print the ids only"),
+    Flag("size", "s", "bool", "Show the total file sizes"),
+    Flag("sort", "", "string", "Sort by command, created, id, image, names, runningfor, size or status", value="choice"),
+    Flag("watch", "w", "int", "Show the list again every so many seconds"),
+    most=0,
+    examples=("ps -a", 'ps -a --format "{{.ID}}  {{.Image}}  {{.Labels}}  {{.Mounts}}"', "ps --filter label=team=web"),
+)

@@ -1,0 +1,132 @@
+"""Tables, --format, and the way sizes and times are shown."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+    from podling.cli.app import App
+
+
+def table(rows: Iterable[Sequence[str]], *, gap: int = 2) -> str:
+    """Columns padded to their widest cell, `gap` spaces apart."""
+    rows = [list(row) for row in rows]
+    if not rows:
+        return ""
+    widths = [0] * max(len(row) for row in rows)
+    for row in rows:
+        for position, cell in enumerate(row):
+            widths[position] = max(widths[position], len(cell))
+    space = " " * gap
+    lines = []
+    for row in rows:
+        last = len(row) - 1
+        cells = [cell if position == last else cell.ljust(widths[position]) for position, cell in enumerate(row)]
+        lines.append(space.join(cells).rstrip() if not row[last] else space.join(cells))
+    return "\n".join(lines)
+
+
+class Format:
+    """What --format asks for: `json`, a template per row, or `table TEMPLATE` with a header."""
+
+    def __init__(self, text: str) -> None:
+        text = text.strip()
+        self.is_json = text == "json" or text.replace(" ", "") == "{{json}}"
+        self.has_header = text.startswith("table")
+        if self.has_header:
+            text = text[5:].lstrip()
+        self.text = text.replace("\\t", "\t").replace("\\n", "\n")
+
+    def rows(self, items: Iterable[dict[str, Any]], headers: dict[str, str], *, heading: bool = True) -> str:
+        """Render each item; tabs make columns. Ranges over everything are written with the template `{{range .}}`."""
+        from podling.cli.template import Fields, compile
+
+        if self.text.startswith("{{range") or self.text.startswith("{{ range"):
+            return compile(self.text).render([Fields(item) for item in items]).rstrip("\n")
+        template = compile(self.text)
+        lines = []
+        if self.has_header and heading:
+            lines.append(template.render(_Headers(headers)))
+        lines += [template.render(Fields(item)) for item in items]
+        if any("\t" in line for line in lines):
+            return table([line.split("\t") for line in lines])
+        return "\n".join(lines)
+
+
+class _Headers(dict):  # type: ignore[type-arg]
+    """Column titles by field; a field without a title of its own is its name in capitals."""
+
+    def __init__(self, titles: dict[str, str]) -> None:
+        super().__init__(titles)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        return self[key] if key in self else key.upper()
+
+
+def print_rows(app: App, format: str, items: list[dict[str, Any]], headers: dict[str, str], *, heading: bool = True) -> None:
+    """Print items as --format says."""
+    wanted = Format(format)
+    if wanted.is_json:
+        import json
+
+        app.out(json.dumps(items, indent=4, default=str))
+        return
+    text = wanted.rows(items, headers, heading=heading)
+    if text:
+        app.out(text)
+
+
+def human_size(size: float, *, space: bool = True) -> str:
+    """Three significant digits, powers of 1000: `4.33 MB`."""
+    units = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
+    position = 0
+    while size >= 1000 and position < len(units) - 1:
+        size /= 1000
+        position += 1
+    number = f"{size:.3g}"
+    if "e" in number:
+        number = str(round(size))
+    return f"{number}{' ' if space else ''}{units[position]}"
+
+
+def human_duration(seconds: float) -> str:
+    """As Docker's units package words it."""
+    whole = int(seconds)
+    minutes, hours = whole // 60, round(whole / 3600)
+    if whole < 1:
+        return "Less than a second"
+    if whole == 1:
+        return "1 second"
+    if whole < 60:
+        return f"{whole} seconds"
+    if minutes == 1:
+        return "About a minute"
+    if minutes < 60:
+        return f"{minutes} minutes"
+    if hours == 1:
+        return "About an hour"
+    if hours < 48:
+        return f"{hours} hours"
+    if hours < 24 * 7 * 2:
+        return f"{hours // 24} days"
+    if hours < 24 * 30 * 2:
+        return f"{hours // 24 // 7} weeks"
+    if hours < 24 * 365 * 2:
+        return f"{hours // 24 // 30} months"
+    return f"{hours // 24 // 365} years"
+
+
+def ago(nanoseconds: int, now: int) -> str:
+    return f"{human_duration((now - nanoseconds) / 1e9)} ago" if nanoseconds > 0 else "N/A"
+
+
+def local_time(nanoseconds: int) -> str:
+    """As Go prints a time: `2026-01-02 15:04:05.123456789 +0000 UTC`."""
+    import time
+
+    seconds, fraction = divmod(nanoseconds, 1_000_000_000)
+    moment = time.localtime(seconds)
+    digits = f".{fraction:09d}".rstrip("0") if fraction else ""
+    return time.strftime("%Y-%m-%d %H:%M:%S", moment) + digits + time.strftime(" %z %Z", moment)

@@ -1,0 +1,145 @@
+"""A container's row, and how users name it: full id, unique prefix of it, or name."""
+
+from __future__ import annotations
+
+from podling.errors import AmbiguousName, NoSuchContainer
+from podling.linux.proc import is_alive
+from podling.oci.reference import is_hex
+from podling.runtime.conmon import Bundle, exit_code
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from podling.core.context import Context
+    from podling.runtime.config import ContainerConfig
+    from podling.state.locks import Lock
+
+ALIVE = ("running", "paused", "stopping")
+
+
+class Container:
+    """One row of `containers`; its columns are attributes. `load` reads it again."""
+
+    key: int
+    id: str
+    name: str
+    image_id: str | None
+    image: str
+    layer: int | None
+    created: int
+    command: str
+    ports: str
+    auto_remove: int
+    status: str
+    pid: int
+    pid_start: int
+    conmon_pid: int
+    conmon_start: int
+    started: int
+    finished: int
+    exit_code: int
+    oom_killed: int
+    restarts: int
+    error: str
+    dirty: int
+
+    def __init__(self, ctx: Context, columns: dict[str, Any]) -> None:
+        self.ctx = ctx
+        #: the configuration as it stands in the row
+        self.document: str = columns.pop("config")
+        self.__dict__.update(columns)
+        self._config: ContainerConfig | None = None
+
+    def load(self) -> None:
+        """Read the row again.
+
+        Raises:
+            NoSuchContainer: it has been removed meanwhile.
+        """
+        rows = self.ctx.db.records("SELECT * FROM containers WHERE key=?", self.key)
+        if not rows:
+            raise NoSuchContainer(self.id)
+        self.document = rows[0].pop("config")
+        self.__dict__.update(rows[0])
+
+    @property
+    def config(self) -> ContainerConfig:
+        if self._config is None:
+            import json
+
+            from podling.runtime.config import ContainerConfig
+
+            self._config = ContainerConfig.from_json(json.loads(self.document))
+        return self._config
+
+    @property
+    def bundle(self) -> Bundle:
+        return Bundle(self.ctx.settings, self.id)
+
+    def lock(self) -> Lock:
+        """The container's lock. Reload the row after taking it."""
+        return self.ctx.locks.hold("container", self.key)
+
+    @property
+    def is_alive(self) -> bool:
+        """Its process runs, whatever the row says."""
+        return self.status in ALIVE and is_alive(self.pid, self.pid_start)
+
+    def truth(self) -> tuple[str, int, int]:
+        """(status, exit code, finished): the row's, or what exit file and kernel say where the row is behind."""
+        return actual(self.ctx, self.id, self.status, self.pid, self.pid_start, self.exit_code, self.finished)
+
+
+def actual(ctx: Context, id: str, status: str, pid: int, pid_start: int, code: int, finished: int) -> tuple[str, int, int]:
+    """The truth about a row without writing: a dead process is exited, with the code in its exit file, else 255."""
+    if status not in ALIVE or is_alive(pid, pid_start):
+        return status, code, finished
+    found = exit_code(f"{ctx.settings.tmpdir}/exits/{id}")
+    return ("exited", *found) if found else ("exited", 255, finished)
+
+
+def find(ctx: Context, name: str) -> Container:
+    """The container that `name` means.
+
+    Raises:
+        NoSuchContainer, AmbiguousName.
+    """
+    name = name.removeprefix("/")
+    rows = ctx.db.records("SELECT * FROM containers WHERE name=? OR id=?", name, name)
+    if not rows and is_hex(name) and len(name) < 64:
+        rows = ctx.db.records("SELECT * FROM containers WHERE id >= ? AND id < ? LIMIT 5", name, name + "g")
+        if len(rows) > 1:
+            found = ", ".join(f"{row['id'][:12]} ({row['name']})" for row in rows)
+            raise AmbiguousName(f'"{name}" fits several containers: {found}', hint="give more digits, or the name")
+    if not rows or not name:
+        raise NoSuchContainer(name)
+    return Container(ctx, rows[0])
+
+
+def latest(ctx: Context) -> Container:
+    """The container created last."""
+    rows = ctx.db.records("SELECT * FROM containers ORDER BY created DESC, key DESC LIMIT 1")
+    if not rows:
+        raise NoSuchContainer("latest")
+    return Container(ctx, rows[0])
+
+
+def every(ctx: Context, where: str = "1") -> list[Container]:
+    """All containers that an SQL condition of ours selects, oldest first."""
+    return [Container(ctx, row) for row in ctx.db.records(f"SELECT * FROM containers WHERE {where} ORDER BY key")]
+
+
+def select(ctx: Context, names: list[str], *, all: bool = False, latest_only: bool = False, filters: list[str] | None = None) -> list[Container]:
+    """What a command's arguments name: names, --all, --latest, or --filter."""
+    if latest_only:
+        return [latest(ctx)]
+    if all or filters:
+        from podling.core.listing import matcher
+
+        chosen = every(ctx)
+        if filters:
+            match = matcher(ctx, filters)
+            chosen = [container for container in chosen if match(container)]
+        return chosen
+    return [find(ctx, name) for name in names]

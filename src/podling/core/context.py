@@ -1,0 +1,88 @@
+"""What every operation works with: settings, database, locks, store, runtime. Each is opened when first used."""
+
+from __future__ import annotations
+
+import os
+
+from podling.config.settings import Settings
+from podling.errors import InvalidInput
+from podling.linux.proc import boot_id
+from podling.state.database import Database
+from podling.state.locks import Locks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from podling.runtime.oci_runtime import OCIRuntime
+    from podling.storage.store import Store
+
+
+class Context:
+    """One open engine. `warn` and `progress` get lines for the person who waits."""
+
+    def __init__(self, settings: Settings, warn: Callable[[str], None], progress: Callable[[str], None]) -> None:
+        self.settings = settings.completed()
+        self.warn = warn
+        self.progress = progress
+        root = self.settings.root
+        try:
+            os.makedirs(root, 0o700, exist_ok=True)
+        except OSError as error:
+            raise InvalidInput(f"--root {root}: {error.strerror}") from None
+        self.db = Database(f"{root}/podling.db")
+        self.locks = Locks(f"{root}/locks")
+        self._store: Store | None = None
+        self._runtimes: dict[str, OCIRuntime] = {}
+        self._notice_reboot()
+
+    def close(self) -> None:
+        self.db.close()
+
+    @property
+    def store(self) -> Store:
+        if self._store is None:
+            from podling.storage.store import Store
+
+            settings = self.settings
+            self._store = Store(settings.root, self.db, self.locks, settings.storage_driver, settings.storage_opts)
+        return self._store
+
+    def runtime(self, name: str = "") -> OCIRuntime:
+        """The OCI runtime called `name`, or the one of the settings."""
+        from podling.runtime.oci_runtime import OCIRuntime
+
+        name = name or self.settings.runtime
+        if name not in self._runtimes:
+            settings = self.settings
+            systemd = settings.cgroup_manager == "systemd"
+            self._runtimes[name] = OCIRuntime(name, settings.runroot, flags=settings.runtime_flags, systemd_cgroup=systemd)
+        return self._runtimes[name]
+
+    def folder(self, container: str) -> str:
+        """Where a container keeps what lasts: its log."""
+        return f"{self.settings.root}/containers/{container}"
+
+    def recover(self) -> None:
+        """Finish or undo what killed processes left; before every operation that writes."""
+        from podling.core import recovery
+
+        recovery.run(self)
+
+    def _notice_reboot(self) -> None:
+        """`runroot` is void after a reboot, and so is all runtime state in the database.
+
+        The file `boot` in `runroot` says which boot the runtime state belongs to. A missing file (a tmpfs that came up
+        empty) or another boot id means that no mount, process or network of ours is left.
+        """
+        marker = f"{self.settings.runroot}/boot"
+        current = boot_id()
+        try:
+            with open(marker) as file:
+                if file.read() == current:
+                    return
+        except FileNotFoundError:
+            pass
+        from podling.core import recovery
+
+        recovery.after_reboot(self, marker, current)

@@ -1,0 +1,532 @@
+"""Making a container: options and the image's configuration become one immutable `ContainerConfig` and a row."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+
+from podling.core import images, parse
+from podling.core.containers import Container, every, find
+from podling.core.names import random_name
+from podling.core.options import CreateOptions
+from podling.errors import InvalidInput, NameInUse, NoSuchContainer
+from podling.runtime.config import ContainerConfig, Mount, Port, Resources, Security
+from podling.state.database import now
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from podling.core.context import Context
+    from podling.state.database import Transaction
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
+_DEFAULT_PIDS = 2048
+LOG_DRIVERS = ("k8s-file", "json-file", "journald", "none", "passthrough")
+
+
+def create(ctx: Context, options: CreateOptions) -> Container:
+    """Create a container; nothing of it is left when that fails.
+
+    Raises:
+        InvalidInput, NameInUse, NoSuchImage and what `pull.pull` raises.
+    """
+    ctx.recover()
+    cidfile = _claim(options.cidfile)
+    try:
+        container = _create(ctx, options)
+    except BaseException:
+        if cidfile:
+            os.unlink(cidfile)
+        raise
+    if cidfile:
+        with open(cidfile, "w") as file:
+            file.write(container.id)
+    return container
+
+
+def _claim(path: str) -> str:
+    """Make --cidfile's file first: a container whose id could not be written would be lost to its caller."""
+    if not path:
+        return ""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
+    except FileExistsError:
+        raise InvalidInput(f"container id file exists. Ensure another container is not using it or delete {path}", hint=f"rm {path}") from None
+    except OSError as error:
+        raise InvalidInput(f"--cidfile {path}: {error.strerror}") from None
+    return path
+
+
+def _create(ctx: Context, options: CreateOptions) -> Container:
+    if options.name:
+        check_name(options.name)
+        if options.replace:
+            _replace(ctx, options.name)
+    elif options.replace:
+        raise InvalidInput("--replace needs --name: cannot replace container without --name being set")
+    image_config: dict[str, Any] = {}
+    image = None
+    if options.rootfs:
+        rootfs = os.path.abspath(options.image)
+        if not os.path.isdir(rootfs):
+            raise InvalidInput(f"--rootfs {rootfs}: no such folder")
+    else:
+        rootfs = ""
+        image = _image(ctx, options)
+        image_config = images.config_of(ctx, image.id).get("config") or {}
+    config = build_config(ctx, options, image_config)
+    config.rootfs = rootfs
+    if image:
+        config.image_id = image.id
+        config.image = _shown_name(options.image, image)
+    from podling.runtime.spec import check_host
+
+    check_host(config)
+    staged = ctx.store.stage(f"container {config.id}", image.layer, writable=True) if image else None
+    try:
+        while True:
+            try:
+                with ctx.db.write() as tx:
+                    if staged and image:
+                        staged.record(tx, parent=image.layer, chain_id=None)
+                    key = _insert(tx, config, image.id if image else None, staged.key if staged else None)
+                    _add_volumes(tx, config, key)
+                break
+            except sqlite3.IntegrityError as error:
+                if staged:
+                    staged.settled = False
+                if "containers.name" not in str(error) or options.name:
+                    raise _conflict(ctx, config.name, error) from None
+                config.name = random_name()
+    finally:
+        if staged:
+            staged.close()
+    return every(ctx, f"key={key}")[0]
+
+
+def _image(ctx: Context, options: CreateOptions) -> images.Image:
+    image = None
+    if options.pull in ("missing", "never") and not options.platform:
+        image = images.lookup(ctx, options.image)
+    if image is None:
+        from podling.core.pull import pull
+
+        id = pull(
+            ctx, options.image, policy=options.pull, platform=options.platform, creds=options.creds, authfile=options.authfile,
+            tls_verify=options.tls_verify, cert_dir=options.cert_dir,
+        )  # fmt: skip
+        image = images.find(ctx, id)
+    return image
+
+
+def _shown_name(asked: str, image: images.Image) -> str:
+    """The name that `ps` shows: the full one that was meant, or the id when it was asked for by id."""
+    if image.id.startswith(asked.removeprefix("sha256:")):
+        return image.names[0] if image.names else image.id
+    from podling.oci.reference import parse as parse_reference
+
+    wanted = images.candidates(parse_reference(asked))
+    return next((name for name in image.names if name in wanted), image.names[0] if image.names else asked)
+
+
+def check_name(name: str) -> None:
+    """Names of containers and pods."""
+    inner = name.replace("_", "a").replace(".", "a").replace("-", "a")
+    if not name or not inner.isalnum() or not name.isascii() or not name[0].isalnum():
+        raise InvalidInput(f"invalid name {name!r}: names must match [a-zA-Z0-9][a-zA-Z0-9_.-]*: invalid argument")
+
+
+def _replace(ctx: Context, name: str) -> None:
+    try:
+        old = find(ctx, name)
+    except NoSuchContainer:
+        return
+    if old.name == name:
+        from podling.core.removal import remove_one
+
+        remove_one(old, force=True, volumes=True)
+
+
+def _conflict(ctx: Context, name: str, error: sqlite3.IntegrityError) -> Exception:
+    holder = ctx.db.value("SELECT id FROM containers WHERE name=?", name)
+    if holder:
+        return NameInUse(
+            f'creating container storage: the container name "{name}" is already in use by {holder}. '
+            "You have to remove that container to be able to reuse that name: that name is already in use",
+            hint=f"podling rm {name}, another --name, or --replace",
+            cause="that name is already in use",
+        )
+    return InvalidInput(f"the image or a volume of the container was removed meanwhile ({error})", hint="try again")
+
+
+def _insert(tx: Transaction, config: ContainerConfig, image_id: str | None, layer: int | None) -> int:
+    key = tx.insert(
+        "containers",
+        id=config.id,
+        name=config.name,
+        image_id=image_id,
+        image=config.image or config.rootfs,
+        layer=layer,
+        created=now(),
+        command="\x1f".join(config.argv),
+        labels=json.dumps(config.labels),
+        ports=describe_ports(config),
+        auto_remove=config.auto_remove,
+        config=json.dumps(config.to_json(), separators=(",", ":")),
+        status="created",
+    )
+    tx.event("container", "create", config.id, config.name, config.image, json.dumps(config.labels))
+    return key
+
+
+def _add_volumes(tx: Transaction, config: ContainerConfig, key: int) -> None:
+    from podling.core.volumes import ensure
+
+    for mount in config.mounts:
+        if mount.kind == "volume":
+            volume = ensure(tx, mount.name)
+            tx.run("INSERT OR IGNORE INTO volume_users VALUES (?, ?)", volume, key)
+
+
+def rename(container: Container, name: str) -> None:
+    """Give a container another name; a running one keeps its host name."""
+    check_name(name)
+    ctx = container.ctx
+    with container.lock():
+        container.load()
+        config = container.config
+        config.name = name
+        try:
+            with ctx.db.write() as tx:
+                document = json.dumps(config.to_json(), separators=(",", ":"))
+                tx.update("containers", container.key, name=name, config=document)
+                tx.event("container", "rename", container.id, name, container.image, json.dumps({"oldName": container.name}))
+        except sqlite3.IntegrityError as error:
+            raise _conflict(ctx, name, error) from None
+
+
+def describe_ports(config: ContainerConfig) -> str:
+    """As `ps` shows them: `0.0.0.0:8080->80/tcp`, ranges in one piece, exposed ones without an arrow."""
+    shown = []
+    for port in config.ports:
+        host = f"{port.host_port}-{port.host_port + port.span - 1}" if port.span > 1 else str(port.host_port)
+        inner = f"{port.container_port}-{port.container_port + port.span - 1}" if port.span > 1 else str(port.container_port)
+        shown.append(f"{port.host_ip or '0.0.0.0'}:{host}->{inner}/{port.protocol}")
+    published = {f"{p.container_port + offset}/{p.protocol}" for p in config.ports for offset in range(p.span)}
+    shown += [text for text in config.exposed if text not in published]
+    return ", ".join(shown)
+
+
+# -- the configuration
+def build_config(ctx: Context, options: CreateOptions, image: dict[str, Any]) -> ContainerConfig:
+    """Merge options over the image's configuration.
+
+    Raises:
+        InvalidInput: an option that makes no sense, or two that contradict each other.
+    """
+    id = os.urandom(32).hex()
+    network, networks = _network(ctx, options)
+    if options.rm and options.replace and not options.name:
+        raise InvalidInput("--replace needs --name")
+    entrypoint, command = _argv(options, image)
+    labels = {**(image.get("Labels") or {}), **parse.pairs(_label_lines(options.label_file) + options.label, "--label")}
+    workdir = options.workdir or image.get("WorkingDir") or "/"
+    if not workdir.startswith("/"):
+        raise InvalidInput(f"--workdir {workdir!r}: must be absolute")
+    driver, path, log_size, tag = _logging(ctx, options, id)
+    config = ContainerConfig(
+        id=id,
+        name=options.name or random_name(),
+        entrypoint=entrypoint,
+        command=command,
+        env=_environment(options, image),
+        workdir=os.path.normpath(workdir),
+        workdir_from_image=not options.workdir,
+        user=options.user or image.get("User") or "",
+        groups=options.group_add,
+        hostname=options.hostname or id[:12],
+        tty=options.tty,
+        stdin=options.interactive,
+        labels=labels,
+        annotations=parse.pairs(options.annotation, "--annotation", bare=False),
+        mounts=_mounts(options, image),
+        devices=[parse.device(text) for text in options.device],
+        device_cgroup_rules=options.device_cgroup_rule,
+        read_only=options.read_only,
+        read_only_tmpfs=options.read_only_tmpfs,
+        init=options.init,
+        init_path=options.init_path,
+        resources=_resources(options),
+        security=_security(options),
+        ulimits=options.ulimit,
+        sysctls=parse.pairs(options.sysctl, "--sysctl", bare=False),
+        shm_size=parse.size(options.shm_size, "--shm-size") if options.shm_size else 65536 * 1024,
+        oom_score_adj=options.oom_score_adj,
+        umask=_umask(options.umask),
+        timezone=options.tz,
+        network=network,
+        networks=networks,
+        ports=[],
+        dns=options.dns,
+        dns_search=options.dns_search,
+        dns_option=options.dns_option,
+        add_hosts=_add_hosts(options.add_host),
+        no_hosts=options.no_hosts,
+        ip=options.ip,
+        mac=options.mac_address,
+        pid_mode=_namespace(ctx, "--pid", options.pid),
+        ipc_mode=_namespace(ctx, "--ipc", options.ipc),
+        uts_mode=_namespace(ctx, "--uts", options.uts),
+        cgroup_mode=_namespace(ctx, "--cgroupns", options.cgroupns or ("host" if options.privileged else "")),
+        cgroup_parent=options.cgroup_parent,
+        cgroups=options.cgroups or "enabled",
+        log_driver=driver,
+        log_path=path,
+        log_size=log_size,
+        log_tag=tag,
+        stop_signal=parse.signal_number(options.stop_signal or image.get("StopSignal") or "TERM"),
+        stop_timeout=10 if options.stop_timeout < 0 else options.stop_timeout,
+        timeout=options.timeout,
+        auto_remove=options.rm,
+        runtime=ctx.settings.runtime,
+        detach_keys=options.detach_keys,
+        pidfile=options.pidfile,
+        conmon_pidfile=options.conmon_pidfile,
+        create_command=options.create_command,
+    )
+    if config.cgroups not in ("enabled", "disabled"):
+        raise InvalidInput(f"--cgroups {config.cgroups!r}: not one of enabled, disabled")
+    config.ports, config.exposed = _ports(options, image, config)
+    return config
+
+
+def _argv(options: CreateOptions, image: dict[str, Any]) -> tuple[list[str], list[str]]:
+    entrypoint = image.get("Entrypoint") or []
+    command = options.command
+    if options.entrypoint is not None:
+        text = options.entrypoint
+        try:
+            entrypoint = [str(word) for word in json.loads(text)] if text.startswith("[") else [text] if text else []
+        except ValueError:
+            raise InvalidInput(f"--entrypoint {text!r} is not a JSON list") from None
+    elif not command:
+        command = image.get("Cmd") or []
+    if not entrypoint and not command:
+        raise InvalidInput(
+            "no command or entrypoint provided, and no CMD or ENTRYPOINT from image", hint="give a command after the image's name"
+        )
+    return list(entrypoint), list(command)
+
+
+def _environment(options: CreateOptions, image: dict[str, Any]) -> dict[str, str]:
+    env = {"PATH": PATH, "container": "podling"}
+    if options.env_host:
+        env.update(os.environ)
+    if options.http_proxy:
+        env.update({name: os.environ[name] for base in _PROXIES for name in (base, base.upper()) if name in os.environ})
+    if options.tty:
+        env["TERM"] = "xterm"
+    for item in image.get("Env") or ():
+        name, _, value = item.partition("=")
+        env[name] = value
+    env.update(parse.environment(options.env, options.env_file))
+    return env
+
+
+def _label_lines(files: list[str]) -> list[str]:
+    lines: list[str] = []
+    for path in files:
+        try:
+            with open(path) as file:
+                lines += [line.strip() for line in file if line.strip() and not line.lstrip().startswith("#")]
+        except OSError as error:
+            raise InvalidInput(f"--label-file {path}: {error.strerror}") from None
+    return lines
+
+
+def _mounts(options: CreateOptions, image: dict[str, Any]) -> list[Mount]:
+    mounts = [parse.volume(text) for text in options.volume]
+    mounts += [parse.mount(text) for text in options.mount]
+    mounts += [parse.tmpfs(text) for text in options.tmpfs]
+    taken: dict[str, Mount] = {}
+    for mount in mounts:
+        if mount.target in taken:
+            raise InvalidInput(f"{mount.target}: duplicate mount destination", hint="two options mount something there")
+        taken[mount.target] = mount
+    for target in image.get("Volumes") or ():
+        path = os.path.normpath("/" + str(target).lstrip("/"))
+        if path not in taken and path != "/":
+            taken[path] = Mount(kind="volume", target=path)
+    for mount in taken.values():
+        if mount.kind == "volume" and not mount.name:
+            mount.name = os.urandom(32).hex()
+    return list(taken.values())
+
+
+def _resources(options: CreateOptions) -> Resources:
+    memory = parse.size(options.memory, "--memory") if options.memory else 0
+    swap = parse.size(options.memory_swap, "--memory-swap") if options.memory_swap else 0
+    if 0 < memory < 512 * 1024:
+        raise InvalidInput(f"--memory {options.memory}: the minimum is 512k")
+    if swap > 0 and not memory:
+        raise InvalidInput("--memory-swap needs --memory")
+    if 0 < swap < memory:
+        raise InvalidInput("--memory-swap is memory and swap together, so it must be larger than --memory")
+    if options.cpus and (options.cpu_quota or options.cpu_period):
+        raise InvalidInput("--cpus and --cpu-quota or --cpu-period say the same thing: give only one of them")
+    period, quota = options.cpu_period, options.cpu_quota
+    if options.cpus:
+        if options.cpus < 0.01:
+            raise InvalidInput(f"--cpus {options.cpus}: the minimum is 0.01")
+        period, quota = 100_000, int(options.cpus * 100_000)
+    return Resources(
+        memory=memory,
+        memory_swap=swap,
+        memory_reservation=parse.size(options.memory_reservation, "--memory-reservation") if options.memory_reservation else 0,
+        memory_swappiness=options.memory_swappiness,
+        oom_kill_disable=options.oom_kill_disable,
+        cpu_shares=options.cpu_shares,
+        cpu_quota=quota,
+        cpu_period=period,
+        cpuset_cpus=options.cpuset_cpus,
+        cpuset_mems=options.cpuset_mems,
+        pids_limit=options.pids_limit or (0 if options.cgroups == "disabled" else _DEFAULT_PIDS),
+        blkio_weight=options.blkio_weight,
+    )
+
+
+def _security(options: CreateOptions) -> Security:
+    security = Security(privileged=options.privileged, cap_add=options.cap_add, cap_drop=options.cap_drop)
+    for text in options.security_opt:
+        key, separator, value = text.partition("=")
+        if not separator:
+            key, separator, value = text.partition(":")
+        if key == "no-new-privileges" and value in ("", "true", "false"):
+            security.no_new_privileges = value != "false"
+        elif key == "seccomp" and value:
+            if value != "unconfined" and not os.path.isfile(value):
+                raise InvalidInput(f"--security-opt {text!r}: no such profile")
+            security.seccomp = value if value == "unconfined" else os.path.abspath(value)
+        elif key == "apparmor" and value:
+            security.apparmor = value
+        elif key == "label" and value:
+            security.label.append(value)
+        elif key in ("mask", "unmask") and value:
+            getattr(security, key).append(value)
+        elif key == "proc-opts" and value:
+            security.proc_opts += value.split(",")
+        elif key == "systempaths" and value == "unconfined":
+            security.unmask.append("ALL")
+        else:
+            raise InvalidInput(f"invalid --security-opt {text!r}")
+    from podling.runtime import capabilities
+
+    capabilities.effective(privileged=options.privileged, add=options.cap_add, drop=options.cap_drop)
+    return security
+
+
+def _umask(text: str) -> str:
+    if not text:
+        return "0022"
+    if len(text) > 4 or not text.isdigit() or "8" in text or "9" in text:
+        raise InvalidInput(f"--umask {text!r}: not an octal number of up to four digits")
+    return text
+
+
+def _add_hosts(items: list[str]) -> list[str]:
+    for item in items:
+        name, colon, address = item.partition(":")
+        if not name or not colon or not address:
+            raise InvalidInput(f"--add-host {item!r}: not HOST:IP")
+        if address != "host-gateway":
+            parse._check_address(address, f"--add-host {item!r}")
+    return items
+
+
+def _namespace(ctx: Context, flag: str, text: str) -> str:
+    """private, host, container:ID (the full id), or ns:PATH."""
+    if text in ("", "private", "shareable"):
+        return "private"
+    if text == "host":
+        return "host"
+    kind, _, rest = text.partition(":")
+    if kind == "container" and rest:
+        return f"container:{find(ctx, rest).id}"
+    if kind == "ns" and rest.startswith("/"):
+        if not os.path.exists(rest):
+            raise InvalidInput(f"{flag} {text!r}: no such namespace")
+        return text
+    raise InvalidInput(f"{flag} {text!r}: unknown mode", hint="private, host, container:NAME or ns:PATH")
+
+
+def _network(ctx: Context, options: CreateOptions) -> tuple[str, list[str]]:
+    if len(options.network) > 1:
+        raise InvalidInput("several --network options are not supported yet", hint="give one network")
+    text = options.network[0] if options.network else "bridge"
+    networks: list[str] = []
+    if text in ("none", "host"):
+        mode = text
+    elif text.startswith(("container:", "ns:")):
+        mode = _namespace(ctx, "--network", text)
+    else:
+        from podling.network.networks import DEFAULT, find as find_network
+
+        name = DEFAULT if text in ("bridge", "private", "default") else text
+        find_network(name)
+        mode, networks = "bridge", [name]
+    if mode != "bridge" and (options.ip or options.mac_address):
+        raise InvalidInput(f"--ip and --mac-address need a network of the container's own, not --network {text}")
+    if mode not in ("bridge",) and options.publish and mode != "host":
+        raise InvalidInput(f"--publish has no effect with --network {text}: no ports can be published there")
+    if mode == "host" and (options.publish or options.publish_all):
+        ctx.warn("Port mappings are discarded when using the host network mode")
+    return mode, networks
+
+
+def _ports(options: CreateOptions, image: dict[str, Any], config: ContainerConfig) -> tuple[list[Port], list[str]]:
+    exposed = [
+        f"{number}/{protocol}"
+        for text in (*(image.get("ExposedPorts") or ()), *options.expose)
+        for number, protocol in parse.exposed(text)
+    ]
+    if config.network != "bridge":
+        return [], exposed if config.network == "host" else exposed
+    ports = [port for text in options.publish for port in parse.publish(text)]
+    if options.publish_all:
+        known = {(port.container_port, port.protocol) for port in ports}
+        for text in exposed:
+            number, _, protocol = text.partition("/")
+            if (int(number), protocol) not in known:
+                ports.append(Port(container_port=int(number), protocol=protocol))
+    for port in ports:
+        if not port.host_port:
+            from podling.network.ports import free_port
+
+            port.host_port = free_port(port.host_ip, port.protocol, port.span)
+    return ports, exposed
+
+
+def _logging(ctx: Context, options: CreateOptions, id: str) -> tuple[str, str, int, str]:
+    driver = options.log_driver or "k8s-file"
+    if driver not in LOG_DRIVERS:
+        raise InvalidInput(f"--log-driver {driver!r}: invalid log driver", hint=f"the drivers are {', '.join(LOG_DRIVERS)}")
+    path, log_size, tag = "", -1, ""
+    for text in options.log_opt:
+        key, equals, value = text.partition("=")
+        if not equals or key not in ("path", "max-size", "tag"):
+            raise InvalidInput(f"--log-opt {text!r}: not one of path=, max-size=, tag=")
+        if key == "path":
+            path = os.path.abspath(value)
+        elif key == "max-size":
+            log_size = parse.size(value, "--log-opt max-size")
+        else:
+            tag = value
+    if driver == "passthrough" and options.tty:
+        raise InvalidInput("--log-driver=passthrough cannot be used with a terminal (-t)")
+    if driver in ("k8s-file", "json-file"):
+        driver = "k8s-file"
+        path = path or f"{ctx.folder(id)}/ctr.log"
+    return driver, path, log_size, tag

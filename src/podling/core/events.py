@@ -1,0 +1,91 @@
+"""The event stream: rows of a table, written with the changes they tell of."""
+
+from __future__ import annotations
+
+import json
+import time
+
+from podling.core.filters import match_label, moment, split
+from podling.oci.record import Record
+from podling.state.database import now
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from podling.core.context import Context
+
+FILTERS = ("container", "event", "image", "label", "pod", "type", "volume", "network")
+_POLL_SECONDS = 0.1
+
+
+class Event(Record):
+    """`time` in nanoseconds since the epoch; `attributes` are the object's labels and the action's own values."""
+
+    time: int
+    type: str
+    action: str
+    id: str
+    name: str
+    image: str
+    attributes: dict[str, str]
+
+
+def stream(ctx: Context, since: str, until: str, filters: list[str], follow: bool) -> Iterator[Event]:
+    """Events in their order. Without `since` only those to come; `follow` waits for more until `until` has passed."""
+    wanted = split(filters, FILTERS)
+    current = now()
+    end = _limit(until, current) if until else 0
+    if since:
+        last = (ctx.db.value("SELECT min(seq) FROM events WHERE time >= ?", moment(since, current)) or (1 << 62)) - 1
+        if last > 1 << 61:
+            last = ctx.db.value("SELECT max(seq) FROM events") or 0
+    elif follow and (not end or end > current):
+        last = ctx.db.value("SELECT max(seq) FROM events") or 0
+    else:
+        last = 0
+    while True:
+        for seq, *columns in ctx.db.rows(
+            "SELECT seq, time, type, action, id, name, image, attributes FROM events WHERE seq > ? ORDER BY seq LIMIT 1000", last
+        ):
+            last = seq
+            event = Event(
+                time=columns[0], type=columns[1], action=columns[2], id=columns[3], name=columns[4], image=columns[5],
+                attributes=json.loads(columns[6]),
+            )  # fmt: skip
+            if end and event.time > end:
+                return
+            if _matches(event, wanted):
+                yield event
+        if ctx.db.row("SELECT 1 FROM events WHERE seq > ?", last):
+            continue
+        if not follow or (end and now() > end):
+            return
+        time.sleep(_POLL_SECONDS)
+
+
+def _limit(until: str, current: int) -> int:
+    """--until of a duration is in the future for `events` when it has a plus, as `10s` is with Podman."""
+    from podling.core.filters import duration
+    from podling.errors import InvalidInput
+
+    try:
+        return current + duration(until)
+    except InvalidInput:
+        return moment(until, current)
+
+
+def _matches(event: Event, wanted: dict[str, list[str]]) -> bool:
+    tests: dict[str, Any] = {
+        "container": lambda v: event.type == "container" and (event.name == v or event.id.startswith(v)),
+        "image": lambda v: v in (event.image, event.name) or (event.type == "image" and event.id.startswith(v)),
+        "volume": lambda v: event.type == "volume" and event.name == v,
+        "network": lambda v: event.type == "network" and event.name == v,
+        "pod": lambda v: event.type == "pod" and (event.name == v or event.id.startswith(v)),
+        "event": lambda v: event.action == v,
+        "type": lambda v: event.type == v,
+        "label": lambda v: match_label(event.attributes, v),
+        "label!": lambda v: not match_label(event.attributes, v),
+    }
+    return all(any(tests[key](value) for value in values) for key, values in wanted.items())

@@ -1,0 +1,190 @@
+"""Running a further process in a container.
+
+Without a terminal and in the foreground the runtime's `exec` gets our own descriptors: no socket, no second program. With a
+terminal, or detached, a conmon holds the session as it holds a container.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+
+from podling.core import users
+from podling.core.containers import Container
+from podling.errors import InvalidInput, WrongState
+from podling.linux.files import remove_tree
+from podling.linux.proc import start_time
+from podling.linux.process import spawn
+from podling.oci.record import Record
+from podling.runtime import capabilities, conmon, oci_runtime, spec
+from podling.runtime.attach import Streams
+from podling.state.database import now
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class NotRunning(WrongState):
+    """`exec` in a container that does not run; Podman's exit code."""
+
+    exit_code = 255
+    reference = "container-not-running"
+
+
+class ExecOptions(Record):
+    command: list[str]
+    env: list[str] = []
+    env_file: list[str] = []
+    workdir: str = ""
+    user: str = ""
+    privileged: bool = False
+    tty: bool = False
+    interactive: bool = False
+    preserve_fds: int = 0
+
+
+def _process(container: Container, options: ExecOptions) -> dict[str, Any]:
+    from podling.core import parse
+
+    config = container.config
+    security = config.security
+    root = f"/proc/{container.pid}/root"
+    identity = users.resolve(root, options.user or config.user, [] if options.user else config.groups)
+    privileged = options.privileged or security.privileged
+    caps = capabilities.effective(privileged=privileged, add=security.cap_add, drop=[] if options.privileged else security.cap_drop)
+    env = dict(config.env)
+    if options.tty:
+        env["TERM"] = "xterm"
+    env.update(parse.environment(options.env, options.env_file))
+    env.setdefault("HOME", identity.home)
+    env.setdefault("HOSTNAME", config.hostname)
+    workdir = options.workdir or config.workdir
+    if not workdir.startswith("/"):
+        raise InvalidInput(f"--workdir {workdir!r}: must be absolute")
+    process: dict[str, Any] = {
+        "terminal": options.tty,
+        "user": spec.user_entry(identity.uid, identity.gid, identity.groups, config.umask),
+        "args": options.command,
+        "env": [f"{name}={value}" for name, value in env.items()],
+        "cwd": workdir,
+        "capabilities": spec.capability_sets(caps, identity.uid, ["ALL"] if privileged else security.cap_add),
+        "noNewPrivileges": security.no_new_privileges,
+    }
+    if security.apparmor:
+        process["apparmorProfile"] = security.apparmor
+    return process
+
+
+def _begin(container: Container, options: ExecOptions) -> tuple[str, str]:
+    """(session id, its folder) with the process specification in it."""
+    if not options.command:
+        raise InvalidInput("must provide a non-empty command to start an exec session")
+    if not container.is_alive or container.status == "paused":
+        status = container.truth()[0]
+        raise NotRunning(
+            f"can only create exec sessions on running containers: container state improper ({container.name} is {status})",
+            hint=f"podling {'unpause' if status == 'paused' else 'start'} {container.name}",
+        )
+    session = os.urandom(32).hex()
+    folder = f"{container.bundle.folder}/exec/{session[:16]}"
+    os.makedirs(folder, 0o700)
+    with open(f"{folder}/process.json", "w") as file:
+        json.dump(_process(container, options), file)
+    ctx = container.ctx
+    with ctx.db.write() as tx:
+        tx.insert("exec_sessions", id=session, container=container.key, created=now(), config=json.dumps(options.to_json()))
+        tx.event("container", "exec", container.id, container.name, container.image, json.dumps({"execID": session}))
+    return session, folder
+
+
+def _end(container: Container, session: str, folder: str, code: int) -> None:
+    ctx = container.ctx
+    with ctx.db.write() as tx:
+        tx.run("DELETE FROM exec_sessions WHERE id=?", session)
+        attributes = json.dumps({"execID": session, "containerExitCode": str(code)})
+        tx.event("container", "exec_died", container.id, container.name, container.image, attributes)
+    remove_tree(folder)
+
+
+def run(container: Container, options: ExecOptions, streams: Streams, detach_keys: str) -> int | None:
+    """Run a process with its streams joined to ours; its exit code, None when the user detached.
+
+    Raises:
+        NotRunning, InvalidInput, CommandNotFound, CommandNotInvocable, RuntimeFailed.
+    """
+    session, folder = _begin(container, options)
+    code = -1
+    try:
+        if options.tty:
+            result = _with_terminal(container, options, session, folder, streams, detach_keys)
+            if result is None:
+                code = 0
+                return None
+            code = result
+        else:
+            code = _direct(container, options, folder, streams)
+        return code
+    finally:
+        _end(container, session, folder, code)
+
+
+def _direct(container: Container, options: ExecOptions, folder: str, streams: Streams) -> int:
+    runtime = container.ctx.runtime(container.config.runtime)
+    log = f"{folder}/oci-log"
+    argv = [runtime.path, *runtime.arguments, f"--log={log}", "--log-format=json", "exec", "--process", f"{folder}/process.json"]
+    keep = list(range(3, 3 + options.preserve_fds))
+    if keep:
+        argv += ["--preserve-fds", str(options.preserve_fds)]
+    pid = spawn([*argv, container.id], stdin=streams.stdin, stdout=streams.stdout, stderr=streams.stderr, keep=keep)
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    if code:
+        try:
+            with open(log) as file:
+                text = file.read()
+        except FileNotFoundError:
+            text = ""
+        if '"error"' in text or "level=error" in text:
+            raise oci_runtime.failure(f"{runtime.name} could not run the command in {container.name}", text)
+    return code if code >= 0 else 128 - code
+
+
+def _with_terminal(
+    container: Container, options: ExecOptions, session: str, folder: str, streams: Streams, detach_keys: str
+) -> int | None:
+    from podling.core.attached import Session
+
+    ctx = container.ctx
+    joined = Session(folder, Streams(stdin=streams.stdin, stdout=streams.stdout, stderr=streams.stderr, tty=True, detach_keys=detach_keys))
+    pid = conmon.create_exec(
+        ctx.settings, ctx.runtime(container.config.runtime), container.id, session, folder, tty=True, stdin=options.interactive,
+        exit_folder=folder, connect=joined.connect,
+    )  # fmt: skip
+    _record_pid(container, session, pid)
+    joined.resize()
+    exit_file = f"{folder}/{session}"
+    if not joined.run(pid, exit_file, None):
+        return None
+    found = conmon.exit_code(exit_file)
+    return found[0] if found else -1
+
+
+def detached(container: Container, options: ExecOptions) -> str:
+    """Start a process in the background; the session's id."""
+    session, folder = _begin(container, options)
+    ctx = container.ctx
+    try:
+        pid = conmon.create_exec(
+            ctx.settings, ctx.runtime(container.config.runtime), container.id, session, folder, tty=options.tty,
+            stdin=options.interactive, exit_folder=folder, connect=None,
+        )  # fmt: skip
+    except BaseException:
+        _end(container, session, folder, -1)
+        raise
+    _record_pid(container, session, pid)
+    return session
+
+
+def _record_pid(container: Container, session: str, pid: int) -> None:
+    with container.ctx.db.write() as tx:
+        tx.run("UPDATE exec_sessions SET pid=?, pid_start=? WHERE id=?", pid, start_time(pid), session)

@@ -1,0 +1,310 @@
+"""`inspect` of a container, in Podman's shape."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from podling.core import volumes
+from podling.core.containers import Container
+from podling.oci.times import format_time
+from podling.runtime import capabilities
+from podling.runtime.spec import OCI_VERSION, cgroup_path
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from podling.runtime.config import ContainerConfig
+
+_SIGNALS = {1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 9: "SIGKILL", 10: "SIGUSR1", 12: "SIGUSR2", 15: "SIGTERM", 28: "SIGWINCH"}
+
+
+def inspect(container: Container, size: bool) -> dict[str, Any]:
+    """Everything about a container. `size` adds SizeRw and SizeRootFs, in bytes, which takes a walk over its files."""
+    ctx, config = container.ctx, container.config
+    status, code, finished = container.truth()
+    alive = status in ("running", "paused", "stopping")
+    argv = config.argv
+    bundle = container.bundle
+    digest = ctx.db.value("SELECT manifest_digest FROM images WHERE id=?", container.image_id) or ""
+    caps = capabilities.effective(
+        privileged=config.security.privileged, add=config.security.cap_add, drop=config.security.cap_drop
+    )
+    document: dict[str, Any] = {
+        "Id": container.id,
+        "Created": format_time(container.created),
+        "Path": argv[0],
+        "Args": argv[1:],
+        "State": {
+            "OciVersion": OCI_VERSION,
+            "Status": status,
+            "Running": status in ("running", "stopping"),
+            "Paused": status == "paused",
+            "Restarting": False,
+            "OOMKilled": bool(container.oom_killed),
+            "Dead": False,
+            "Pid": container.pid if alive else 0,
+            "ConmonPid": container.conmon_pid if alive else 0,
+            "ExitCode": code,
+            "Error": container.error,
+            "StartedAt": format_time(container.started),
+            "FinishedAt": format_time(finished),
+            "CgroupPath": cgroup_path(config, ctx.settings.cgroup_manager) if alive else "",
+            "CheckpointedAt": format_time(0),
+            "RestoredAt": format_time(0),
+        },
+        "Image": container.image_id or "",
+        "ImageDigest": digest,
+        "ImageName": config.image,
+        "Rootfs": config.rootfs,
+        "Pod": "",
+        "ResolvConfPath": _existing(f"{bundle.folder}/resolv.conf"),
+        "HostnamePath": _existing(f"{bundle.folder}/hostname"),
+        "HostsPath": _existing(f"{bundle.folder}/hosts"),
+        "StaticDir": ctx.folder(container.id),
+        "OCIConfigPath": _existing(bundle.config),
+        "OCIRuntime": config.runtime,
+        "ConmonPidFile": bundle.conmon_pidfile,
+        "PidFile": bundle.pidfile,
+        "Name": container.name,
+        "RestartCount": container.restarts,
+        "Driver": ctx.store.driver.name,
+        "MountLabel": "",
+        "ProcessLabel": "",
+        "AppArmorProfile": config.security.apparmor,
+        "EffectiveCaps": caps,
+        "BoundingCaps": caps,
+        "ExecIDs": [row[0] for row in ctx.db.rows("SELECT id FROM exec_sessions WHERE container=?", container.key)],
+        "GraphDriver": _graph_driver(container),
+        "Mounts": _mounts(container),
+        "Dependencies": [mode[10:] for mode in _modes(config) if mode.startswith("container:")],
+        "NetworkSettings": _network(container),
+        "Namespace": "",
+        "IsInfra": False,
+        "IsService": False,
+        "KubeExitCodePropagation": "invalid",
+        "lockNumber": container.key,
+        "Config": _config(config),
+        "HostConfig": _host_config(container),
+        "UseImageHosts": False,
+        "UseImageHostname": False,
+    }
+    if size and container.layer:
+        from podling.storage.usage import folder_size
+
+        document["SizeRw"] = folder_size(f"{ctx.store.folder(container.layer)}/diff")
+        below = ctx.db.value("SELECT size FROM images WHERE id=?", container.image_id) or 0
+        document["SizeRootFs"] = document["SizeRw"] + below
+    return document
+
+
+def _existing(path: str) -> str:
+    return path if os.path.exists(path) else ""
+
+
+def _modes(config: ContainerConfig) -> list[str]:
+    return [config.pid_mode, config.ipc_mode, config.uts_mode, config.cgroup_mode, config.network]
+
+
+def _graph_driver(container: Container) -> dict[str, Any]:
+    store = container.ctx.store
+    if not container.layer:
+        return {"Name": store.driver.name, "Data": None}
+    folder = store.folder(container.layer)
+    if store.driver.name != "overlay":
+        return {"Name": store.driver.name, "Data": {"MergedDir": f"{folder}/diff"}}
+    data = {
+        "LowerDir": ":".join(f"{store.folder(key)}/diff" for key in store.chain(container.layer)[1:]),
+        "UpperDir": f"{folder}/diff",
+        "WorkDir": f"{folder}/work",
+    }
+    if container.ctx.db.value("SELECT mounts FROM layers WHERE key=?", container.layer):
+        data["MergedDir"] = f"{folder}/merged"
+    return {"Name": "overlay", "Data": data}
+
+
+def _mounts(container: Container) -> list[dict[str, Any]]:
+    found = []
+    for mount in container.config.mounts:
+        if mount.kind == "tmpfs":
+            continue
+        propagation = next((o for o in mount.options if o.removeprefix("r") in ("private", "shared", "slave")), "rprivate")
+        entry: dict[str, Any] = {"Type": mount.kind}
+        if mount.name:
+            entry["Name"] = mount.name
+        entry.update(
+            Source=mount.source or volumes.path_of(container.ctx, mount.name),
+            Destination=mount.target,
+            Driver="local" if mount.kind == "volume" else "",
+            Mode="",
+            Options=[option for option in mount.options if option not in ("ro", "rw", "z", "Z", propagation)],
+            RW="ro" not in mount.options,
+            Propagation=propagation,
+        )
+        found.append(entry)
+    return found
+
+
+def _port_bindings(config: ContainerConfig) -> dict[str, Any]:
+    bindings: dict[str, Any] = {}
+    for port in config.ports:
+        for offset in range(port.span):
+            key = f"{port.container_port + offset}/{port.protocol}"
+            entry = {"HostIp": port.host_ip or "0.0.0.0", "HostPort": str(port.host_port + offset)}
+            bindings.setdefault(key, []).append(entry)
+    return bindings
+
+
+def _network(container: Container) -> dict[str, Any]:
+    from podling.network import netns
+
+    config = container.config
+    ports: dict[str, Any] = {text: None for text in config.exposed}
+    ports.update(_port_bindings(config))
+    settings: dict[str, Any] = {
+        "EndpointID": "", "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "", "GlobalIPv6Address": "",
+        "GlobalIPv6PrefixLen": 0, "MacAddress": "", "Bridge": "", "SandboxID": "", "HairpinMode": False,
+        "LinkLocalIPv6Address": "", "LinkLocalIPv6PrefixLen": 0, "Ports": ports, "SandboxKey": "",
+    }  # fmt: skip
+    if config.network != "bridge":
+        return settings
+    status = json.loads(container.__dict__["network"] or "{}")
+    if status:
+        settings["SandboxKey"] = netns.path_of(container.id)
+    networks = {}
+    for name in config.networks:
+        block: dict[str, Any] = next(iter((status.get(name, {}).get("interfaces") or {}).values()), {})
+        entry: dict[str, Any] = {
+            "EndpointID": "", "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "", "GlobalIPv6Address": "",
+            "GlobalIPv6PrefixLen": 0, "MacAddress": block.get("mac_address", ""), "NetworkID": name, "DriverOpts": None,
+            "IPAMConfig": None, "Links": None, "Aliases": [container.id[:12]],
+        }  # fmt: skip
+        for subnet in block.get("subnets") or ():
+            address, _, length = subnet["ipnet"].partition("/")
+            if ":" in address:
+                entry.update(GlobalIPv6Address=address, GlobalIPv6PrefixLen=int(length), IPv6Gateway=subnet.get("gateway", ""))
+            else:
+                entry.update(IPAddress=address, IPPrefixLen=int(length), Gateway=subnet.get("gateway", ""))
+        networks[name] = entry
+    if len(networks) == 1:
+        only = next(iter(networks.values()))
+        settings.update({key: only[key] for key in settings if key in only})
+    settings["Networks"] = networks
+    return settings
+
+
+def _config(config: ContainerConfig) -> dict[str, Any]:
+    return {
+        "Hostname": config.hostname,
+        "Domainname": "",
+        "User": config.user,
+        "AttachStdin": False,
+        "AttachStdout": False,
+        "AttachStderr": False,
+        "Tty": config.tty,
+        "OpenStdin": config.stdin,
+        "StdinOnce": False,
+        "Env": [f"{name}={value}" for name, value in config.env.items()],
+        "Cmd": config.command,
+        "Image": config.image,
+        "Volumes": None,
+        "WorkingDir": config.workdir,
+        "Entrypoint": config.entrypoint,
+        "OnBuild": None,
+        "Labels": config.labels,
+        "Annotations": {"io.container.manager": "podling", **config.annotations},
+        "StopSignal": _SIGNALS.get(config.stop_signal, str(config.stop_signal)),
+        "ExposedPorts": {text: {} for text in config.exposed},
+        "CreateCommand": config.create_command,
+        "Timezone": config.timezone,
+        "Umask": config.umask,
+        "Timeout": config.timeout,
+        "StopTimeout": config.stop_timeout,
+        "Passwd": True,
+    }
+
+
+def _host_config(container: Container) -> dict[str, Any]:
+    config = container.config
+    limits, security = config.resources, config.security
+    binds = []
+    for mount in config.mounts:
+        if mount.kind != "tmpfs":
+            options = [o for o in mount.options if o not in ("ro", "rw")]
+            mode = ",".join(["ro" if "ro" in mount.options else "rw", "rprivate", *options, "rbind"])
+            binds.append(f"{mount.name or mount.source}:{mount.target}:{mode}")
+    options = [f"seccomp={security.seccomp}"] if security.seccomp else []
+    options += ["no-new-privileges"] if security.no_new_privileges else []
+    options += [f"mask={text}" for text in security.mask] + [f"unmask={text}" for text in security.unmask]
+    return {
+        "Binds": binds,
+        "CgroupManager": container.ctx.settings.cgroup_manager,
+        "CgroupMode": config.cgroup_mode,
+        "ContainerIDFile": "",
+        "LogConfig": {"Type": config.log_driver, "Config": None, "Path": config.log_path, "Tag": config.log_tag, "Size": f"{max(config.log_size, 0)}B"},
+        "NetworkMode": config.network,
+        "PortBindings": _port_bindings(config),
+        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "AutoRemove": bool(container.auto_remove),
+        "AutoRemoveImage": False,
+        "Annotations": config.annotations,
+        "VolumeDriver": "",
+        "VolumesFrom": None,
+        "CapAdd": [f"CAP_{capabilities.normalise(name)}" for name in security.cap_add],
+        "CapDrop": [f"CAP_{capabilities.normalise(name)}" for name in security.cap_drop],
+        "Dns": config.dns,
+        "DnsOptions": config.dns_option,
+        "DnsSearch": config.dns_search,
+        "ExtraHosts": config.add_hosts,
+        "HostsFile": "",
+        "GroupAdd": config.groups,
+        "IpcMode": "shareable" if config.ipc_mode == "private" else config.ipc_mode,
+        "Cgroup": "",
+        "Cgroups": "default" if config.cgroups == "enabled" else config.cgroups,
+        "Links": None,
+        "OomScoreAdj": config.oom_score_adj,
+        "PidMode": config.pid_mode,
+        "Privileged": security.privileged,
+        "PublishAllPorts": False,
+        "ReadonlyRootfs": config.read_only,
+        "SecurityOpt": options,
+        "Tmpfs": {mount.target: ",".join(mount.options) for mount in config.mounts if mount.kind == "tmpfs"},
+        "UTSMode": config.uts_mode,
+        "UsernsMode": "",
+        "ShmSize": config.shm_size,
+        "Runtime": "oci",
+        "ConsoleSize": [0, 0],
+        "Isolation": "",
+        "CpuShares": limits.cpu_shares,
+        "Memory": limits.memory,
+        "NanoCpus": limits.cpu_quota * 10**9 // limits.cpu_period if limits.cpu_period and limits.cpu_quota > 0 else 0,
+        "CgroupParent": config.cgroup_parent or ("/podling" if container.ctx.settings.cgroup_manager == "cgroupfs" else "machine.slice"),
+        "BlkioWeight": limits.blkio_weight,
+        "BlkioWeightDevice": None,
+        "BlkioDeviceReadBps": None,
+        "BlkioDeviceWriteBps": None,
+        "BlkioDeviceReadIOps": None,
+        "BlkioDeviceWriteIOps": None,
+        "CpuPeriod": limits.cpu_period,
+        "CpuQuota": limits.cpu_quota,
+        "CpuRealtimePeriod": 0,
+        "CpuRealtimeRuntime": 0,
+        "CpusetCpus": limits.cpuset_cpus,
+        "CpusetMems": limits.cpuset_mems,
+        "Devices": [{"PathOnHost": d.host, "PathInContainer": d.target, "CgroupPermissions": d.access} for d in config.devices],
+        "DiskQuota": 0,
+        "KernelMemory": 0,
+        "MemoryReservation": limits.memory_reservation,
+        "MemorySwap": limits.memory_swap or max(limits.memory, 0) * 2,
+        "MemorySwappiness": limits.memory_swappiness,
+        "OomKillDisable": limits.oom_kill_disable,
+        "Init": config.init,
+        "PidsLimit": limits.pids_limit,
+        "Ulimits": [],
+        "CpuCount": 0,
+        "CpuPercent": 0,
+        "IOMaximumIOps": 0,
+        "IOMaximumBandwidth": 0,
+        "CgroupConf": None,
+    }

@@ -1,0 +1,285 @@
+"""From a row to a created container: mount, network, files, specification, conmon."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from podling.core import users, volumes
+from podling.core.containers import Container, find
+from podling.errors import InvalidInput, PortInUse, WrongState
+from podling.linux.proc import hugetlb_unmounted_hybrid
+from podling.runtime import conmon, spec
+from podling.runtime.config import ContainerConfig
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from podling.core.context import Context
+
+
+def launch(container: Container) -> tuple[int, int, str]:
+    """Everything up to the runtime's `create`; (pid, conmon's pid, network status as JSON).
+
+    What fails here leaves things behind for `release_all`, which the caller runs.
+    """
+    ctx, config = container.ctx, container.config
+    bundle = container.bundle
+    bundle.make()
+    root = ctx.store.mount(container.layer) if container.layer else config.rootfs
+    identity = users.resolve(root, config.user, config.groups)
+    _check_workdir(config, root, identity)
+    if any(mount.kind == "volume" for mount in config.mounts):
+        volumes.fill(ctx, config, root)
+    join, netns = _joined(ctx, config)
+    reserved: list[int] = []
+    try:
+        status: dict[str, Any] = {}
+        if config.network == "bridge":
+            status, reserved = _connect(container, netns)
+        files = _write_files(container, identity, status)
+        place = spec.Placement(
+            root=root,
+            files=files,
+            uid=identity.uid,
+            gid=identity.gid,
+            groups=identity.groups,
+            env=_final_env(config, identity),
+            join=join,
+            volumes={
+                mount.target: mount.source or volumes.path_of(ctx, mount.name) for mount in config.mounts if mount.kind != "tmpfs"
+            },
+            seccomp_cache=f"{ctx.settings.root}/seccomp",
+            cgroup_path=spec.cgroup_path(config, ctx.settings.cgroup_manager),
+            ready_filter=ctx.runtime(config.runtime).takes_ready_filters,
+        )
+        document = spec.build(config, place)
+        pid, conmon_pid = _create(container, document, reserved)
+    finally:
+        for fd in reserved:
+            os.close(fd)
+    for path, number in ((config.pidfile, pid), (config.conmon_pidfile, conmon_pid)):
+        if path:
+            with open(path, "w") as file:
+                file.write(str(number))
+    return pid, conmon_pid, json.dumps(status)
+
+
+def _create(container: Container, document: dict[str, Any], reserved: list[int]) -> tuple[int, int]:
+    """conmon and the runtime's create; without cgroups where the host's set-up is refused."""
+    ctx, config, bundle = container.ctx, container.config, container.bundle
+    runtime = ctx.runtime(config.runtime)
+    if config.log_path:
+        os.makedirs(os.path.dirname(config.log_path), 0o700, exist_ok=True)
+    log = {"k8s-file": f"k8s-file:{config.log_path}", "passthrough": "passthrough"}.get(config.log_driver, config.log_driver)
+    no_cgroups = config.cgroups == "disabled" or (bool(runtime.without_cgroups()) and hugetlb_unmounted_hybrid())
+    if no_cgroups and config.cgroups != "disabled":
+        ctx.warn("this host's mix of cgroup v1 and v2 is refused by the runtime: the container runs without cgroups and limits")
+    if no_cgroups:
+        _drop_cgroups(document)
+    with open(bundle.config, "w") as file:
+        json.dump(document, file, separators=(",", ":"))
+    return conmon.create(ctx.settings, runtime, config, bundle, log=log, no_cgroups=no_cgroups, reserved=reserved)
+
+
+def _drop_cgroups(document: dict[str, Any]) -> None:
+    document["linux"].pop("resources", None)
+    document["linux"].pop("cgroupsPath", None)
+    namespaces = document["linux"]["namespaces"]
+    document["linux"]["namespaces"] = [item for item in namespaces if item["type"] != "cgroup"]
+    document["mounts"] = [item for item in document["mounts"] if item["destination"] != "/sys/fs/cgroup"]
+
+
+def _check_workdir(config: ContainerConfig, root: str, identity: users.Identity) -> None:
+    """The image's working folder is made when it is missing; one that the user names must be there."""
+    from podling.linux.calls import open_in_root
+
+    if config.workdir == "/" or any(config.workdir.startswith(mount.target) for mount in config.mounts):
+        return
+    root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.close(open_in_root(root_fd, config.workdir, os.O_PATH | os.O_DIRECTORY))
+    except OSError:
+        if not config.workdir_from_image:
+            raise InvalidInput(
+                f'workdir "{config.workdir}" does not exist on container {config.id}', hint="make it in the image, or mount something there"
+            ) from None
+        _make_folders(root_fd, config.workdir, identity)
+    finally:
+        os.close(root_fd)
+
+
+def _make_folders(root_fd: int, path: str, identity: users.Identity) -> None:
+    from podling.linux.calls import open_in_root
+
+    done = ""
+    for part in path.strip("/").split("/"):
+        parent = open_in_root(root_fd, done or ".", os.O_RDONLY | os.O_DIRECTORY)
+        try:
+            os.mkdir(part, 0o755, dir_fd=parent)
+            os.chown(part, identity.uid, identity.gid, dir_fd=parent, follow_symlinks=False)
+        except FileExistsError:
+            pass
+        finally:
+            os.close(parent)
+        done = f"{done}/{part}"
+
+
+# -- namespaces and network
+def _joined(ctx: Context, config: ContainerConfig) -> tuple[dict[str, str], str]:
+    """Namespaces that are joined by path, and where our own network namespace is ("" without one)."""
+    from podling.network import netns
+
+    join: dict[str, str] = {}
+    modes = {"pid": config.pid_mode, "ipc": config.ipc_mode, "uts": config.uts_mode, "cgroup": config.cgroup_mode, "network": config.network}
+    for kind, mode in modes.items():
+        if mode.startswith("ns:"):
+            join[kind] = mode[3:]
+        elif mode.startswith("container:"):
+            other = find(ctx, mode[10:])
+            if not other.is_alive:
+                raise WrongState(f"container {other.name}, whose {kind} namespace is to be joined, is not running", hint=f"podling start {other.name}")
+            join[kind] = f"/proc/{other.pid}/ns/{'net' if kind == 'network' else kind}"
+    path = ""
+    if config.network == "bridge":
+        path = netns.path_of(config.id)
+        netns.delete(path)
+        netns.create(path)
+        join["network"] = path
+    return join, path
+
+
+def port_mappings(config: ContainerConfig) -> list[dict[str, Any]]:
+    """As netavark takes them."""
+    return [
+        {
+            "container_port": port.container_port, "host_ip": port.host_ip, "host_port": port.host_port, "protocol": port.protocol,
+            "range": port.span,
+        }
+        for port in config.ports
+    ]  # fmt: skip
+
+
+def _connect(container: Container, netns_path: str) -> tuple[dict[str, Any], list[int]]:
+    from podling.network import ipam, netavark, networks, ports
+
+    ctx, config = container.ctx, container.config
+    mappings = port_mappings(config)
+    try:
+        reserved = ports.reserve(mappings) if mappings else []
+    except PortInUse as error:
+        _name_holder(ctx, container, error)
+        raise
+    try:
+        status = {}
+        for name in config.networks:
+            network = networks.find(name)
+            with ctx.db.write() as tx:
+                tx.run("DELETE FROM leases WHERE container=? AND network=?", container.key, name)
+                addresses = ipam.lease(tx, network, container.key, config.ip)
+            attachment = netavark.Attachment(
+                container=config.id, name=config.name, netns=netns_path, network=network, addresses=addresses, mac=config.mac, ports=mappings
+            )
+            status[name] = netavark.setup(ctx.settings.runroot, attachment)
+            with ctx.db.write() as tx:
+                tx.update("containers", container.key, network=json.dumps(status))
+        return status, reserved
+    except BaseException:
+        for fd in reserved:
+            os.close(fd)
+        raise
+
+
+def _name_holder(ctx: Context, container: Container, error: PortInUse) -> None:
+    """Say which of our containers has the port."""
+    from podling.core.containers import every
+
+    for other in every(ctx, "ports <> '' AND status IN ('running', 'paused', 'stopping')"):
+        for port in other.config.ports:
+            for mine in container.config.ports:
+                if other.key != container.key and port.host_port == mine.host_port and port.protocol == mine.protocol:
+                    error.hint = f"container {other.name} publishes it"
+
+
+def addresses(status: dict[str, Any]) -> list[str]:
+    """The container's own addresses in netavark's status."""
+    return [
+        str(subnet["ipnet"]).partition("/")[0]
+        for block in status.values()
+        for interface in (block.get("interfaces") or {}).values()
+        for subnet in interface.get("subnets") or ()
+    ]
+
+
+# -- files
+def _write_files(container: Container, identity: users.Identity, status: dict[str, Any]) -> dict[str, str]:
+    """hosts, resolv.conf, hostname, .containerenv and the init program: path inside to path on the host."""
+    from podling.network import names
+
+    config, folder = container.config, container.bundle.folder
+    files: dict[str, str] = {}
+
+    def put(inside: str, name: str, text: str) -> None:
+        path = f"{folder}/{name}"
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+        try:
+            os.write(fd, text.encode())
+        finally:
+            os.close(fd)
+        files[inside] = path
+
+    own = addresses(status)
+    hostname = config.hostname if config.uts_mode != "host" else os.uname().nodename
+    host_address = ""
+    if config.network == "bridge":
+        gateways = [
+            subnet.get("gateway", "")
+            for block in status.values()
+            for interface in (block.get("interfaces") or {}).values()
+            for subnet in interface.get("subnets") or ()
+        ]
+        host_address = next((gateway for gateway in gateways if gateway), "")
+        host_address = host_address or names.host_address()
+    if not config.no_hosts:
+        local = own or (["127.0.1.1"] if config.network != "host" else [])
+        text = names.hosts(
+            names.host_hosts(), own=local, names=[hostname, config.name] if local else [], host_address=host_address, added=config.add_hosts
+        )
+        put("/etc/hosts", "hosts", text)
+    if config.network != "none":
+        servers = config.dns or [server for block in status.values() for server in block.get("dns_server_ips") or ()]
+        search = config.dns_search or [domain for block in status.values() for domain in block.get("dns_search_domains") or ()]
+        text = names.resolv(
+            names.host_resolv(), servers=servers, search=search, options=config.dns_option, own_network=config.network == "bridge"
+        )
+        put("/etc/resolv.conf", "resolv.conf", text)
+    if config.uts_mode != "host":
+        put("/etc/hostname", "hostname", hostname + "\n")
+    image = f'image="{config.image}"\nimageid="{config.image_id}"\n' if config.security.privileged else ""
+    identity_lines = f'engine="podling"\nname="{config.name}"\nid="{config.id}"\n' if config.security.privileged else ""
+    put("/run/.containerenv", ".containerenv", identity_lines + image)
+    if config.timezone:
+        _timezone(config, files)
+    if config.ipc_mode.startswith("container:"):
+        other = find(container.ctx, config.ipc_mode[10:])
+        files["/dev/shm"] = f"/proc/{other.pid}/root/dev/shm"
+    if config.init:
+        from podling.config.settings import find_program
+
+        files["/run/podman-init"] = config.init_path or find_program("catatonit")
+    return files
+
+
+def _timezone(config: ContainerConfig, files: dict[str, str]) -> None:
+    path = "/etc/localtime" if config.timezone == "local" else f"/usr/share/zoneinfo/{config.timezone}"
+    if ".." in config.timezone or not os.path.isfile(path):
+        raise InvalidInput(f"--tz {config.timezone!r}: no such time zone")
+    files["/etc/localtime"] = os.path.realpath(path)
+
+
+def _final_env(config: ContainerConfig, identity: users.Identity) -> dict[str, str]:
+    env = dict(config.env)
+    env.setdefault("HOME", identity.home)
+    env.setdefault("HOSTNAME", config.hostname if config.uts_mode != "host" else os.uname().nodename)
+    return env

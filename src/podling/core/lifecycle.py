@@ -1,0 +1,334 @@
+"""Starting, stopping and cleaning up after containers.
+
+Every step holds the container's lock; a row is read again after the lock was taken. `dirty` is set before the first thing is
+acquired and cleared after the last one is released, so that a kill in between is noticed (see recovery.py).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import time
+
+from podling.core.containers import Container, find
+from podling.errors import PodlingError, RuntimeFailed, WrongState
+from podling.linux.proc import is_alive, start_time
+from podling.runtime import conmon
+from podling.state.database import now
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from podling.core.context import Context
+    from podling.state.database import Transaction
+
+SIGKILL = 9
+_KILL_SECONDS = 10
+_UNKNOWN_EXIT = 255
+
+
+# -- start
+def start(container: Container, before: Callable[[], None] = lambda: None) -> None:
+    """Start a container that does not run; `before` is called when all is ready, just before its process begins.
+
+    Raises:
+        WrongState: it runs already. CommandNotFound, CommandNotInvocable, RuntimeFailed, PortInUse, InvalidInput: everything
+        that had been acquired is released again.
+    """
+    from podling.core.launch import launch
+
+    ctx = container.ctx
+    with container.lock():
+        container.load()
+        if container.is_alive:
+            if container.status == "paused":
+                raise WrongState(f"container {container.name} is paused", hint=f"podling unpause {container.name}")
+            return
+        if container.dirty:
+            clean_up(container, remove=False)
+        with ctx.db.write() as tx:
+            tx.update("containers", container.key, dirty=1, error="")
+        container.dirty = 1
+        try:
+            pid, conmon_pid, network = launch(container)
+            before()
+            ctx.runtime(container.config.runtime).start(container.id)
+        except BaseException as error:
+            _undo_start(container, error)
+            raise
+        started = now()
+        with ctx.db.write() as tx:
+            tx.update(
+                "containers", container.key, status="running", pid=pid, pid_start=start_time(pid), conmon_pid=conmon_pid,
+                conmon_start=start_time(conmon_pid), started=started, finished=0, exit_code=0, oom_killed=0, network=network,
+            )  # fmt: skip
+            for action in ("init", "start"):
+                _event(tx, container, action)
+        container.load()
+
+
+def _undo_start(container: Container, error: BaseException) -> None:
+    from podling.core.release import release_all
+
+    problems = release_all(container)
+    with container.ctx.db.write() as tx:
+        code = error.exit_code if isinstance(error, PodlingError) else _UNKNOWN_EXIT
+        tx.update("containers", container.key, dirty=1 if problems else 0, error=str(error), exit_code=code, network="{}")
+        tx.run("DELETE FROM leases WHERE container=?", container.key)
+
+
+def _event(tx: Transaction, container: Container, action: str, **attributes: str) -> None:
+    labels = container.config.labels
+    tx.event("container", action, container.id, container.name, container.image, json.dumps({**labels, **attributes}))
+
+
+# -- the end
+def clean_up(container: Container, *, remove: bool = True) -> int:
+    """Release what a dead container holds and record its exit; with `remove`, a --rm container goes too. Its exit code.
+
+    The caller holds the lock and has loaded the row. Safe to repeat.
+    """
+    from podling.core.release import release_all
+
+    ctx = container.ctx
+    ran = container.status in ("running", "paused", "stopping")
+    if ran:
+        _, code, finished = container.truth()
+        if not finished:
+            finished = now()
+    else:
+        code, finished = container.exit_code, container.finished
+    removing = remove and bool(container.auto_remove) and ran
+    if removing:
+        from podling.core.removal import forget
+
+        problems = release_all(container, keep_files=True)
+        forget(container, died=code, finished=finished)
+    else:
+        problems = release_all(container)
+        with ctx.db.write() as tx:
+            if ran:
+                tx.update(
+                    "containers", container.key, status="exited", exit_code=code, finished=finished, pid=0, pid_start=0, conmon_pid=0,
+                    conmon_start=0, dirty=1 if problems else 0, network="{}",
+                )  # fmt: skip
+                _event(tx, container, "died", containerExitCode=str(code))
+                tx.run("INSERT OR REPLACE INTO exits VALUES (?, ?, ?)", container.id, finished, code)
+            else:
+                tx.update("containers", container.key, dirty=1 if problems else 0, pid=0, conmon_pid=0, network="{}")
+            tx.run("DELETE FROM leases WHERE container=?", container.key)
+            tx.run("DELETE FROM exec_sessions WHERE container=?", container.key)
+        container.status, container.exit_code, container.dirty = "exited" if ran else container.status, code, 1 if problems else 0
+    for problem in problems:
+        ctx.warn(f"container {container.name}: {problem}")
+    return code
+
+
+def cleanup(container: Container) -> None:
+    """`container cleanup`: what conmon runs when a container has ended and nobody waited for it."""
+    conmon.wait_for_exit_file(container.bundle.exit_file, container.conmon_pid, container.conmon_start, 2.0)
+    with container.lock():
+        container.load()
+        if container.is_alive:
+            raise WrongState(f"container {container.name} is running or paused, refusing to clean up: container state improper")
+        if container.dirty:
+            clean_up(container)
+
+
+def finish(container: Container) -> int:
+    """Wait for the exit file of a container whose process has ended, and clean up; its exit code."""
+    conmon.wait_for_exit_file(container.bundle.exit_file, container.conmon_pid, container.conmon_start)
+    try:
+        with container.lock():
+            container.load()
+            if container.dirty and not container.is_alive:
+                return clean_up(container)
+            return container.exit_code
+    except PodlingError:
+        code = container.ctx.db.value("SELECT exit_code FROM exits WHERE id=?", container.id)
+        if code is None:
+            raise
+        return int(code)
+
+
+def wait_for_process(pid: int, pid_start: int, seconds: float) -> bool:
+    """Wait until the process has ended; False when the time is over. Negative: for ever."""
+    if not is_alive(pid, pid_start):
+        return True
+    try:
+        fd = os.pidfd_open(pid)
+    except ProcessLookupError:
+        return True
+    try:
+        if start_time(pid) != pid_start:
+            return True
+        poller = select.poll()
+        poller.register(fd, select.POLLIN)
+        return bool(poller.poll(None if seconds < 0 else max(0, seconds * 1000)))
+    finally:
+        os.close(fd)
+
+
+# -- signals
+def send_signal(container: Container, signal: int) -> None:
+    """Signal the container's first process, directly where it is a process of this kernel."""
+    runtime = container.ctx.runtime(container.config.runtime)
+    if not runtime.signals_directly:
+        runtime.kill(container.id, signal)
+        return
+    try:
+        fd = os.pidfd_open(container.pid)
+    except ProcessLookupError:
+        return
+    try:
+        if start_time(container.pid) == container.pid_start:
+            import signal as signals
+
+            signals.pidfd_send_signal(fd, signal)
+    except ProcessLookupError:
+        pass
+    finally:
+        os.close(fd)
+
+
+def kill(container: Container, number: int) -> None:
+    """Send a signal; whether the container ends by it is its own affair."""
+    if not container.is_alive:
+        raise WrongState(
+            f"can only kill running containers. {container.id} is in state {container.truth()[0]}: container state improper",
+            hint=f"`podling start {container.name}` starts it",
+        )
+    send_signal(container, number)
+    with container.ctx.db.write() as tx:
+        _event(tx, container, "kill", signal=str(number))
+
+
+def stop(container: Container, timeout: int = -1) -> None:
+    """Stop a container: its stop signal, after `timeout` seconds (-1: its own setting) SIGKILL, then clean-up."""
+    ctx = container.ctx
+    attended = container.bundle.attended()
+    try:
+        with container.lock():
+            container.load()
+            if not container.is_alive:
+                if container.dirty:
+                    clean_up(container)
+                return
+            was_paused = container.status == "paused"
+            with ctx.db.write() as tx:
+                tx.update("containers", container.key, status="stopping")
+        if was_paused:
+            ctx.runtime(container.config.runtime).resume(container.id)
+        _end_process(container, container.config.stop_timeout if timeout < 0 else timeout)
+        with ctx.db.write() as tx:
+            _event(tx, container, "stop")
+        finish(container)
+    finally:
+        if attended >= 0:
+            os.close(attended)
+
+
+def _end_process(container: Container, timeout: int) -> None:
+    signal = container.config.stop_signal
+    if timeout and signal != SIGKILL:
+        send_signal(container, signal)
+        if wait_for_process(container.pid, container.pid_start, timeout):
+            return
+        container.ctx.warn(
+            f"StopSignal SIG{_signal_name(signal)} failed to stop container {container.name} in {timeout} seconds, resorting to SIGKILL"
+        )
+    send_signal(container, SIGKILL)
+    if not wait_for_process(container.pid, container.pid_start, _KILL_SECONDS):
+        raise RuntimeFailed(
+            f"container {container.name} does not die: its process {container.pid} ignores SIGKILL",
+            hint="it hangs in the kernel: see /proc/PID/stack and dmesg",
+        )
+
+
+def _signal_name(number: int) -> str:
+    import signal
+
+    try:
+        return signal.Signals(number).name.removeprefix("SIG")
+    except ValueError:
+        return str(number)
+
+
+# -- pause
+def pause(container: Container) -> None:
+    with container.lock():
+        container.load()
+        if container.status != "running" or not container.is_alive:
+            raise WrongState(f"container {container.name} is not running, can't pause: container state improper")
+        container.ctx.runtime(container.config.runtime).pause(container.id)
+        with container.ctx.db.write() as tx:
+            tx.update("containers", container.key, status="paused")
+            _event(tx, container, "pause")
+
+
+def unpause(container: Container) -> None:
+    with container.lock():
+        container.load()
+        if container.status != "paused" or not container.is_alive:
+            raise WrongState(f"container {container.name} is not paused, can't unpause: container state improper")
+        container.ctx.runtime(container.config.runtime).resume(container.id)
+        with container.ctx.db.write() as tx:
+            tx.update("containers", container.key, status="running")
+            _event(tx, container, "unpause")
+
+
+def restart(container: Container, timeout: int = -1) -> None:
+    """Stop, when it runs, and start again; a --rm container stays."""
+    ctx = container.ctx
+    with container.lock():
+        container.load()
+        auto_remove = container.auto_remove
+        if auto_remove:
+            with ctx.db.write() as tx:
+                tx.update("containers", container.key, auto_remove=0)
+    try:
+        stop(container, timeout)
+        start(container)
+        with ctx.db.write() as tx:
+            _event(tx, container, "restart")
+    finally:
+        if auto_remove:
+            with ctx.db.write() as tx:
+                tx.update("containers", container.key, auto_remove=auto_remove)
+
+
+# -- wait
+CONDITIONS = ("configured", "created", "running", "stopped", "paused", "exited", "removing", "stopping")
+
+
+def wait(ctx: Context, name: str, conditions: list[str], interval: float) -> int:
+    """Wait for a container to reach a condition (stopped when none is given); its exit code, -1 when it has none."""
+    from podling.errors import InvalidInput, NoSuchContainer
+
+    for condition in conditions:
+        if condition not in CONDITIONS:
+            raise InvalidInput(f"--condition {condition!r}: not one of {', '.join(CONDITIONS)}")
+    try:
+        container = find(ctx, name)
+    except NoSuchContainer:
+        known = ctx.db.value("SELECT exit_code FROM exits WHERE id=?", name)
+        if known is None:
+            raise
+        return int(known)
+    wanted = {{"stopped": "exited", "configured": "created"}.get(condition, condition) for condition in conditions} or {"exited"}
+    while True:
+        status, code, _ = container.truth()
+        if status in wanted or (status == "created" and not conditions):
+            return code if status == "exited" else -1 if conditions else 0
+        if container.is_alive and wanted == {"exited"}:
+            wait_for_process(container.pid, container.pid_start, -1)
+            conmon.wait_for_exit_file(container.bundle.exit_file, container.conmon_pid, container.conmon_start)
+        else:
+            time.sleep(interval)
+        try:
+            container.load()
+        except NoSuchContainer:
+            known = ctx.db.value("SELECT exit_code FROM exits WHERE id=?", container.id)
+            return -1 if known is None else int(known)

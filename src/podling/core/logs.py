@@ -1,0 +1,49 @@
+"""`logs`: the lines of a container, whatever its log driver."""
+
+from __future__ import annotations
+
+import os
+
+from podling.core.containers import Container
+from podling.core.filters import moment
+from podling.errors import InvalidInput, Unsupported
+from podling.runtime import logs
+from podling.state.database import now
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+def read(container: Container, tail: int, since: str, until: str, follow: bool) -> Iterator[logs.LogLine]:
+    """Lines from the oldest; with `follow`, on until the container has ended.
+
+    Raises:
+        Unsupported: its log driver keeps nothing that can be read.
+    """
+    config = container.config
+    start = moment(since, now()) if since else 0
+    end = moment(until, now()) if until else 0
+    if start and end and start > end:
+        raise InvalidInput("--since is later than --until")
+
+    def ended() -> bool:
+        rows = container.ctx.db.row("SELECT status FROM containers WHERE key=?", container.key)
+        if rows is None:
+            return True
+        container.load()
+        return not container.is_alive
+
+    if config.log_driver == "k8s-file":
+        return logs.read_file(config.log_path, tail=tail, since=start, until=end, follow=follow, ended=ended)
+    if config.log_driver == "journald":
+        return logs.read_journal(container.id, tail=tail, since=start, until=end, follow=follow, ended=ended)
+    raise Unsupported(
+        f"container {container.name} uses the log driver {config.log_driver}, which keeps nothing to read", hint="--log-driver=k8s-file"
+    )
+
+
+def plain_path(container: Container) -> str:
+    """The log's file when it is a k8s-file; "" otherwise or while there is none."""
+    config = container.config
+    return config.log_path if config.log_driver == "k8s-file" and os.path.exists(config.log_path) else ""

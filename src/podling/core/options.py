@@ -1,0 +1,96 @@
+"""What a user asks for when a container is made: one field per option, as text the way flags and library callers give it."""
+
+from __future__ import annotations
+
+from podling.oci.record import Record
+
+
+class CreateOptions(Record):
+    """All options of `create` and `run`. Lists repeat an option; "" and 0 are "not given"."""
+
+    image: str
+    command: list[str] = []
+    name: str = ""
+    entrypoint: str | None = None
+    env: list[str] = []
+    env_file: list[str] = []
+    env_host: bool = False
+    http_proxy: bool = True
+    label: list[str] = []
+    label_file: list[str] = []
+    annotation: list[str] = []
+    workdir: str = ""
+    user: str = ""
+    group_add: list[str] = []
+    hostname: str = ""
+    tty: bool = False
+    interactive: bool = False
+    volume: list[str] = []
+    mount: list[str] = []
+    tmpfs: list[str] = []
+    read_only: bool = False
+    read_only_tmpfs: bool = True
+    privileged: bool = False
+    cap_add: list[str] = []
+    cap_drop: list[str] = []
+    security_opt: list[str] = []
+    init: bool = False
+    init_path: str = ""
+    memory: str = ""
+    memory_swap: str = ""
+    memory_reservation: str = ""
+    memory_swappiness: int = -1
+    oom_kill_disable: bool = False
+    cpus: float = 0.0
+    cpu_shares: int = 0
+    cpu_quota: int = 0
+    cpu_period: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    pids_limit: int = 0
+    blkio_weight: int = 0
+    ulimit: list[str] = []
+    sysctl: list[str] = []
+    device: list[str] = []
+    device_cgroup_rule: list[str] = []
+    shm_size: str = ""
+    oom_score_adj: int = 0
+    umask: str = ""
+    tz: str = ""
+    network: list[str] = []
+    publish: list[str] = []
+    publish_all: bool = False
+    expose: list[str] = []
+    dns: list[str] = []
+    dns_search: list[str] = []
+    dns_option: list[str] = []
+    add_host: list[str] = []
+    no_hosts: bool = False
+    ip: str = ""
+    mac_address: str = ""
+    pid: str = ""
+    ipc: str = ""
+    uts: str = ""
+    cgroupns: str = ""
+    cgroup_parent: str = ""
+    cgroups: str = ""
+    log_driver: str = ""
+    log_opt: list[str] = []
+    stop_signal: str = ""
+    stop_timeout: int = -1
+    timeout: int = 0
+    rm: bool = False
+    rootfs: bool = False
+    replace: bool = False
+    pull: str = "missing"
+    platform: str = ""
+    authfile: str = ""
+    creds: str = ""
+    cert_dir: str = ""
+    tls_verify: bool | None = None
+    cidfile: str = ""
+    pidfile: str = ""
+    conmon_pidfile: str = ""
+    detach_keys: str = "ctrl-p,ctrl-q"
+    #: the command line, for `inspect`
+    create_command: list[str] = []

@@ -1,0 +1,74 @@
+"""After a kill or a reboot: what the database says and what is really there are made one again.
+
+| killed at                              | what is left                         | what the next writing command does |
+|----------------------------------------|--------------------------------------|------------------------------------|
+| pull, load, create, before the commit  | folder + intent                      | removes the folder                 |
+| remove, after the commit               | folder + intent                      | removes the folder                 |
+| start, before "running" is recorded    | `dirty`, status created or exited    | kills and releases, keeps the row  |
+| container died, nobody cleaned up      | `dirty`, status running, pid is dead | records the exit, releases; --rm   |
+| conmon killed                          | the container runs on                | nothing, until the container ends  |
+"""
+
+from __future__ import annotations
+
+import os
+
+from podling.errors import NotFound, PodlingError
+from podling.linux.proc import is_alive
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from podling.core.context import Context
+
+
+def run(ctx: Context) -> None:
+    """Undo orphaned intents and release what dead containers hold."""
+    if ctx.db.value("SELECT 1 FROM intents LIMIT 1"):
+        ctx.store.recover()
+    for key, status, pid, start in ctx.db.rows("SELECT key, status, pid, pid_start FROM containers WHERE dirty"):
+        if is_alive(pid, start) and status in ("running", "paused", "stopping"):
+            continue
+        _release(ctx, key)
+
+
+def _release(ctx: Context, key: int) -> None:
+    from podling.core import containers, lifecycle
+
+    lock = ctx.locks.attempt("container", key)
+    if lock is None:  # somebody is at it
+        return
+    with lock:
+        found = containers.every(ctx, f"key={key}")
+        if not found or not found[0].dirty or found[0].is_alive:
+            return
+        try:
+            lifecycle.clean_up(found[0])
+        except NotFound:
+            pass
+        except PodlingError as error:
+            ctx.warn(f"clean-up of container {found[0].name}: {error.message}")
+
+
+def after_reboot(ctx: Context, marker: str, boot: str) -> None:
+    """Void all runtime state: no process, mount or namespace of before is left."""
+    os.makedirs(os.path.dirname(marker), 0o700, exist_ok=True)
+    os.makedirs(ctx.settings.tmpdir, 0o700, exist_ok=True)
+    with ctx.locks.hold("boot", 0):
+        try:
+            with open(marker) as file:
+                if file.read() == boot:
+                    return
+        except FileNotFoundError:
+            pass
+        with ctx.db.write() as tx:
+            tx.run(
+                "UPDATE containers SET status='exited', finished=CASE finished WHEN 0 THEN started ELSE finished END, exit_code=255 "
+                "WHERE status IN ('running', 'paused', 'stopping')"
+            )
+            tx.run("UPDATE containers SET pid=0, pid_start=0, conmon_pid=0, conmon_start=0, network='{}'")
+            tx.run("UPDATE layers SET mounts=0 WHERE mounts")
+            tx.run("DELETE FROM exec_sessions")
+            tx.run("DELETE FROM leases")
+        with open(marker + ".new", "w") as file:
+            file.write(boot)
+        os.rename(marker + ".new", marker)

@@ -1,0 +1,83 @@
+"""Letting go of what a started container holds, in reverse order; goes on after a failure and reports all of them."""
+
+from __future__ import annotations
+
+import json
+import os
+
+from podling.core.containers import Container
+from podling.errors import PodlingError
+from podling.linux.files import remove_tree
+from podling.linux.process import spawn
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+def release_all(container: Container, *, keep_files: bool = False) -> list[str]:
+    """Runtime state, networks, mounts, bundle. What could not be released, as text; repeat to try again.
+
+    With `keep_files` the mount is left to the removal of the layer, which unmounts too.
+    """
+    ctx = container.ctx
+    problems: list[str] = []
+
+    def attempt(step: Callable[[], None]) -> None:
+        try:
+            step()
+        except (OSError, PodlingError) as error:
+            problems.append(str(error))
+
+    # the runtime tidies its cgroups and state while we see to the rest
+    runtime = ctx.runtime(container.config.runtime)
+    deleting = spawn([runtime.path, *runtime.arguments, "delete", "--force", container.id])
+    attempt(lambda: _disconnect(container))
+    code = os.waitstatus_to_exitcode(os.waitpid(deleting, 0)[1])
+    if code:
+        attempt(lambda: runtime.delete(container.id))  # again, to learn why; "does not exist" is fine
+    if container.layer and not keep_files:
+        layer = container.layer
+        attempt(lambda: ctx.store.unmount(layer, force=True))
+    bundle = container.bundle
+    if not problems:
+        attempt(lambda: remove_tree(bundle.folder))
+        attempt(lambda: _unlink(bundle.exit_file))
+    return problems
+
+
+def _unlink(path: str) -> None:
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
+
+
+def _disconnect(container: Container) -> None:
+    config = container.config
+    if config.network != "bridge":
+        return
+    from podling.core.launch import addresses, port_mappings
+    from podling.network import netavark, netns, networks
+
+    ctx = container.ctx
+    path = netns.path_of(config.id)
+    status = json.loads(ctx.db.value("SELECT network FROM containers WHERE key=?", container.key) or "{}")
+    leased = ctx.db.rows("SELECT network, address FROM leases WHERE container=?", container.key)
+    problems: list[PodlingError] = []
+    for name in config.networks:
+        own = [address for network, address in leased if network == name] or addresses({name: status.get(name, {})})
+        if not own or not os.path.exists(path):
+            continue
+        attachment = netavark.Attachment(
+            container=config.id, name=config.name, netns=path, network=networks.find(name), addresses=own, mac=config.mac,
+            ports=port_mappings(config),
+        )  # fmt: skip
+        try:
+            netavark.teardown(ctx.settings.runroot, attachment)
+        except PodlingError as error:
+            if name in status:  # half a set-up may have nothing to take down
+                problems.append(error)
+    netns.delete(path)
+    if problems:
+        raise problems[0]

@@ -1,0 +1,66 @@
+"""Removing containers: the row and what hangs on it go in one transaction, the folders after it, by an intent."""
+
+from __future__ import annotations
+
+import json
+
+from podling.core.containers import Container
+from podling.errors import NotFound, WrongState
+
+
+class StillRunning(WrongState):
+    """`rm` without --force; Podman's exit code 2."""
+
+    exit_code = 2
+    reference = "container-running"
+
+
+def remove_one(container: Container, *, force: bool, volumes: bool, timeout: int = -1) -> None:
+    """Remove one container; a running one is stopped first with `force`.
+
+    Raises:
+        StillRunning: it runs or is paused, and `force` is not given. NoSuchContainer: it has gone meanwhile.
+    """
+    from podling.core import lifecycle
+
+    container.load()
+    if container.is_alive:
+        if not force:
+            raise StillRunning(
+                f"cannot remove container {container.id} as it is {container.status} - running or paused containers cannot be removed "
+                "without force: container state improper",
+                hint=f"podling stop {container.name}, or rm --force",
+            )
+        lifecycle.stop(container, timeout)
+    with container.lock():
+        try:
+            container.load()
+        except NotFound:
+            return  # a --rm container goes when it stops
+        if container.is_alive:
+            raise StillRunning(f"container {container.name} was started again meanwhile", hint="try again")
+        if container.dirty:
+            lifecycle.clean_up(container, remove=False)
+        forget(container, volumes=volumes or bool(container.auto_remove))
+
+
+def forget(container: Container, *, died: int | None = None, finished: int = 0, volumes: bool = True) -> None:
+    """Delete the row, its layer and its folders. `died` records the exit in the same transaction."""
+    from podling.core.volumes import release
+
+    ctx = container.ctx
+    labels = container.config.labels
+    with ctx.db.write() as tx:
+        if died is not None:
+            attributes = json.dumps({**labels, "containerExitCode": str(died)})
+            tx.event("container", "died", container.id, container.name, container.image, attributes)
+            tx.run("INSERT OR REPLACE INTO exits VALUES (?, ?, ?)", container.id, finished, died)
+            tx.run("DELETE FROM exits WHERE finished < ?", finished - 86400 * 10**9)
+        doomed = release(ctx, tx, container.key) if volumes else []
+        tx.run("DELETE FROM containers WHERE key=?", container.key)
+        if container.layer:
+            doomed.append(ctx.store.discard(tx, container.layer))
+        if container.config.log_path:
+            doomed.append(ctx.store.doom(tx, f"containers/{container.id}"))
+        tx.event("container", "remove", container.id, container.name, container.image, json.dumps(labels))
+    ctx.store.bury(doomed)

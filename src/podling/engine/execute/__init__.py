@@ -1,0 +1,1 @@
+"""Executors of the catalogue's operations: from a record to `core` and back."""

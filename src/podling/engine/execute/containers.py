@@ -1,0 +1,197 @@
+"""Executors of container operations."""
+
+from __future__ import annotations
+
+from podling.core import containers as rows
+from podling.engine.catalogue import Report
+from podling.errors import InvalidInput, NoSuchContainer, NotFound, PodlingError, WrongState
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from podling.core.containers import Container
+    from podling.core.context import Context
+    from podling.core.listing import ContainerSummary
+    from podling.engine import catalogue as ops
+    from podling.runtime.logs import LogLine
+
+
+def _each(ctx: Context, op: ops.Selection, action: Callable[[Container], None], where: str = "1") -> Report:
+    """Do `action` to every selected container; one failure does not keep the others from it."""
+    report = Report()
+    names = list(op.names)
+    for path in op.cidfiles:
+        try:
+            with open(path) as file:
+                names.append(file.readline().strip())
+        except OSError as error:
+            if not op.ignore:
+                report.errors.append(InvalidInput(f"reading CIDFile {path}: {error.strerror}"))
+    if op.all:
+        chosen = [(container.id, container) for container in rows.every(ctx, where)]
+    elif op.latest or op.filters:
+        chosen = [(c.id, c) for c in rows.select(ctx, [], latest_only=op.latest, filters=op.filters)]
+    else:
+        chosen = []
+        for name in names:
+            try:
+                chosen.append((name, rows.find(ctx, name)))
+            except NoSuchContainer as error:
+                if not op.ignore:
+                    report.errors.append(error)
+            except PodlingError as error:
+                report.errors.append(error)
+    for name, container in chosen:
+        try:
+            action(container)
+            report.done.append(name)
+        except PodlingError as error:
+            if not (op.all and isinstance(error, NotFound | WrongState)):
+                report.errors.append(error)
+    return report
+
+
+def create(ctx: Context, op: ops.CreateContainer) -> str:
+    from podling.core.create import create
+
+    return create(ctx, op.options).id
+
+
+def start(ctx: Context, op: ops.StartContainers) -> Report:
+    from podling.core import lifecycle
+
+    ctx.recover()
+    return _each(ctx, op, lifecycle.start)
+
+
+def run_attached(ctx: Context, op: ops.RunAttached) -> int | None:
+    from podling.core import attached
+
+    container = rows.find(ctx, op.name)
+    op.streams.tty = container.config.tty
+    op.streams.detach_keys = container.config.detach_keys
+    if not container.config.stdin:
+        op.streams.stdin = -1
+    return attached.run(container, op.streams, op.sig_proxy)
+
+
+def attach(ctx: Context, op: ops.AttachContainer) -> int | None:
+    from podling.core import attached
+
+    container = rows.latest(ctx) if op.latest else rows.find(ctx, op.name)
+    op.streams.tty = container.config.tty
+    op.streams.detach_keys = op.detach_keys or container.config.detach_keys
+    if not container.config.stdin:
+        op.streams.stdin = -1
+    return attached.attach_to(container, op.streams, op.sig_proxy)
+
+
+_ALIVE = "status IN ('running', 'paused', 'stopping')"
+
+
+def stop(ctx: Context, op: ops.StopContainers) -> Report:
+    from podling.core import lifecycle
+
+    ctx.recover()
+    return _each(ctx, op, lambda container: lifecycle.stop(container, op.timeout), _ALIVE)
+
+
+def restart(ctx: Context, op: ops.RestartContainers) -> Report:
+    from podling.core import lifecycle
+
+    ctx.recover()
+    op.all = op.all or op.running
+    return _each(ctx, op, lambda container: lifecycle.restart(container, op.timeout), _ALIVE if op.running else "1")
+
+
+def kill(ctx: Context, op: ops.KillContainers) -> Report:
+    from podling.core import lifecycle, parse
+
+    number = parse.signal_number(op.signal)
+    return _each(ctx, op, lambda container: lifecycle.kill(container, number), _ALIVE)
+
+
+def pause(ctx: Context, op: ops.PauseContainers) -> Report:
+    from podling.core import lifecycle
+
+    return _each(ctx, op, lifecycle.pause, "status='running'")
+
+
+def unpause(ctx: Context, op: ops.UnpauseContainers) -> Report:
+    from podling.core import lifecycle
+
+    return _each(ctx, op, lifecycle.unpause, "status='paused'")
+
+
+def remove(ctx: Context, op: ops.RemoveContainers) -> Report:
+    from podling.core import removal
+
+    ctx.recover()
+    op.ignore = op.ignore or op.force
+    return _each(
+        ctx, op, lambda container: removal.remove_one(container, force=op.force, volumes=op.volumes, timeout=op.timeout)
+    )
+
+
+def wait(ctx: Context, op: ops.WaitContainer) -> int:
+    from podling.core import lifecycle
+
+    return lifecycle.wait(ctx, op.name, op.conditions, op.interval)
+
+
+def rename(ctx: Context, op: ops.RenameContainer) -> None:
+    from podling.core.create import rename
+
+    rename(rows.find(ctx, op.name), op.new_name)
+
+
+def list_containers(ctx: Context, op: ops.ListContainers) -> list[ContainerSummary]:
+    from podling.core.listing import list_containers
+
+    return list_containers(ctx, op.all, op.filters, op.last, op.size)
+
+
+def inspect(ctx: Context, op: ops.InspectContainer) -> dict[str, Any]:
+    from podling.core.inspect import inspect
+
+    return inspect(rows.find(ctx, op.name), op.size)
+
+
+def exists(ctx: Context, op: ops.ContainerExists) -> bool:
+    try:
+        rows.find(ctx, op.name)
+    except NoSuchContainer:
+        return False
+    return True
+
+
+def logs(ctx: Context, op: ops.ContainerLogs) -> Iterator[LogLine]:
+    from podling.core.logs import read
+
+    return read(rows.find(ctx, op.name), op.tail, op.since, op.until, op.follow)
+
+
+def top(ctx: Context, op: ops.ContainerTop) -> list[list[str]]:
+    from podling.core.top import top
+
+    return top(rows.find(ctx, op.name), op.descriptors)
+
+
+def exec_attached(ctx: Context, op: ops.ExecContainer) -> int | None:
+    from podling.core import exec as sessions
+
+    return sessions.run(rows.find(ctx, op.name), op.options, op.streams, op.detach_keys)
+
+
+def exec_detached(ctx: Context, op: ops.ExecDetached) -> str:
+    from podling.core import exec as sessions
+
+    return sessions.detached(rows.find(ctx, op.name), op.options)
+
+
+def cleanup(ctx: Context, op: ops.CleanupContainers) -> Report:
+    from podling.core import lifecycle
+
+    return _each(ctx, op, lifecycle.cleanup)

@@ -1,0 +1,30 @@
+"""Executors of operations on the engine as a whole."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from podling.core.context import Context
+    from podling.core.events import Event
+    from podling.engine import catalogue as ops
+
+
+def events(ctx: Context, op: ops.StreamEvents) -> Iterator[Event]:
+    from podling.core.events import stream
+
+    return stream(ctx, op.since, op.until, op.filters, op.follow)
+
+
+def info(ctx: Context, op: ops.Info) -> dict[str, Any]:
+    from podling.core.host import info
+
+    return info(ctx)
+
+
+def version(ctx: Context, op: ops.Version) -> dict[str, Any]:
+    from podling.core.host import version
+
+    return version()

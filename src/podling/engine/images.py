@@ -1,0 +1,75 @@
+"""The library's face for images: `engine.images`."""
+
+from __future__ import annotations
+
+from podling.engine import catalogue as ops
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import builtins
+    from collections.abc import Sequence
+    from typing import Any
+
+    from podling.core.images import Image, Removal
+    from podling.engine.local import Engine
+
+
+class Images:
+    """Images in the store, and their ways in and out."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def pull(self, name: str, **options: Any) -> str:
+        """Fetch an image; its id. `options` are the fields of `catalogue.PullImage`: policy, platform, creds, tls_verify, …
+
+        Raises:
+            NotFound, AccessDenied, RegistryError, DigestMismatch, StorageFull.
+        """
+        id: str = self._engine.call(ops.PullImage(name=name, **options))
+        return id
+
+    def list(self, names: Sequence[str] = (), *, filters: Sequence[str] = ()) -> list[Image]:
+        """Images, newest first."""
+        found: list[Image] = self._engine.call(ops.ListImages(names=[*names], filters=[*filters]))
+        return found
+
+    def inspect(self, name: str) -> dict[str, Any]:
+        """Everything about an image, in the shape of `podman image inspect`."""
+        document: dict[str, Any] = self._engine.call(ops.InspectImage(name=name))
+        return document
+
+    def history(self, name: str) -> builtins.list[dict[str, Any]]:
+        steps: builtins.list[dict[str, Any]] = self._engine.call(ops.ImageHistory(name=name))
+        return steps
+
+    def exists(self, name: str) -> bool:
+        found: bool = self._engine.call(ops.ImageExists(name=name))
+        return found
+
+    def tag(self, name: str, *targets: str) -> None:
+        self._engine.call(ops.TagImage(name=name, targets=[*targets]))
+
+    def untag(self, name: str, *targets: str) -> None:
+        self._engine.call(ops.UntagImage(name=name, targets=[*targets]))
+
+    def remove(self, *names: str, force: bool = False) -> Removal:
+        """Remove images; the first error is raised after all have been tried."""
+        removal: Removal
+        removal, report = self._engine.call(ops.RemoveImages(names=[*names], force=force))
+        if report.errors:
+            raise report.errors[0]
+        return removal
+
+    def load(self, path: str) -> builtins.list[str]:
+        """Read an archive; the names (or ids) of its images."""
+        names: builtins.list[str] = self._engine.call(ops.LoadImages(path=path))
+        return names
+
+    def save(self, path: str, *names: str, format: str = "docker-archive") -> None:
+        self._engine.call(ops.SaveImages(names=[*names], path=path, format=format))
+
+    def import_tar(self, path: str, name: str = "", *, changes: Sequence[str] = (), message: str = "") -> str:
+        """Make an image of a root file system in a tar; its id."""
+        id: str = self._engine.call(ops.ImportImage(path=path, name=name, changes=[*changes], message=message))
+        return id

@@ -1,0 +1,77 @@
+"""The engine in this process: opens the stores when the first operation needs them, and executes the catalogue."""
+
+from __future__ import annotations
+
+from podling.config.settings import Settings
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import TracebackType
+    from typing import Any
+
+    from podling.core.context import Context
+    from podling.engine.catalogue import Operation
+    from podling.engine.containers import Containers
+    from podling.engine.images import Images
+    from podling.engine.system import System
+
+
+def _silent(text: str) -> None:
+    pass
+
+
+class Engine:
+    """An open engine; close it, or use it as a context manager. One per thread, or one for all: both work.
+
+    `warn` gets warnings for the user, `progress` the steps of long operations.
+    """
+
+    def __init__(self, settings: Settings, *, warn: Callable[[str], None] = _silent, progress: Callable[[str], None] = _silent) -> None:
+        self.settings = settings
+        self.warn = warn
+        self.progress = progress
+        self._context: Context | None = None
+
+    @property
+    def context(self) -> Context:
+        if self._context is None:
+            from podling.core.context import Context
+
+            self._context = Context(self.settings, lambda text: self.warn(text), lambda text: self.progress(text))
+        return self._context
+
+    def call(self, operation: Operation) -> Any:
+        """Execute an operation of the catalogue. The typed faces below are what people use."""
+        module, _, function = operation.executor.partition(":")
+        executors = __import__(f"podling.engine.execute.{module}", fromlist=[function])
+        return getattr(executors, function)(self.context, operation)
+
+    @property
+    def containers(self) -> Containers:
+        from podling.engine.containers import Containers
+
+        return Containers(self)
+
+    @property
+    def images(self) -> Images:
+        from podling.engine.images import Images
+
+        return Images(self)
+
+    @property
+    def system(self) -> System:
+        from podling.engine.system import System
+
+        return System(self)
+
+    def close(self) -> None:
+        if self._context is not None:
+            self._context.close()
+            self._context = None
+
+    def __enter__(self) -> Engine:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()

@@ -1,0 +1,39 @@
+"""Facts about processes and the host, read from /proc."""
+
+from __future__ import annotations
+
+import os
+
+
+def boot_id() -> str:
+    """The kernel's random id of this boot (random(4))."""
+    with open("/proc/sys/kernel/random/boot_id") as file:
+        return file.read().strip()
+
+
+def start_time(pid: int) -> int:
+    """Field 22 of /proc/PID/stat, in clock ticks since boot; 0 when there is no such process or it is a zombie.
+
+    A pid is used again, a pid with its start time is not (proc(5)).
+    """
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+    except OSError:
+        return 0
+    return 0 if fields[0] in (b"Z", b"X") else int(fields[19])
+
+
+def is_alive(pid: int, started: int) -> bool:
+    """Whether the process `pid` that started at tick `started` still runs."""
+    return pid > 0 and start_time(pid) == started != 0
+
+
+def hugetlb_unmounted_hybrid() -> bool:
+    """A cgroup v1 host whose v2 mount holds a controller that no v1 mount has: crun refuses it."""
+    try:
+        with open("/sys/fs/cgroup/unified/cgroup.controllers") as file:
+            controllers = file.read().split()
+    except OSError:
+        return False
+    return any(not os.path.isdir(f"/sys/fs/cgroup/{name}") for name in controllers)

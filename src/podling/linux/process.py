@@ -1,0 +1,77 @@
+"""The one gateway to external programs that are waited for: stderr kept, a failure replayable by hand."""
+
+from __future__ import annotations
+
+import os
+
+from podling.errors import ProgramMissing
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+
+class Outcome:
+    """What a program left: exit code (negative for a signal) and the output that was captured."""
+
+    __slots__ = ("argv", "code", "stderr", "stdout")
+
+    def __init__(self, argv: Sequence[str], code: int, stdout: bytes, stderr: bytes) -> None:
+        self.argv, self.code, self.stdout, self.stderr = argv, code, stdout, stderr
+
+    @property
+    def message(self) -> str:
+        """The last line of stderr, or what the code says."""
+        lines = self.stderr.decode("utf-8", "replace").strip().splitlines()
+        return lines[-1] if lines else f"exit code {self.code}"
+
+    def replay(self) -> str:
+        import shlex
+
+        return shlex.join(self.argv)
+
+
+def spawn(argv: Sequence[str], *, stdin: int = -1, stdout: int = -1, stderr: int = -1, env: Mapping[str, str] | None = None,
+          keep: Sequence[int] = ()) -> int:
+    """Start a program through posix_spawn; its pid. A descriptor of -1 is /dev/null; `keep` stay open under their numbers."""
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    try:
+        actions = [
+            (os.POSIX_SPAWN_DUP2, null if fd < 0 else fd, number) for number, fd in enumerate((stdin, stdout, stderr))
+        ]
+        for fd in keep:
+            os.set_inheritable(fd, True)
+        return os.posix_spawn(argv[0], list(argv), os.environ if env is None else env, file_actions=actions)
+    except FileNotFoundError:
+        raise ProgramMissing(f"{argv[0]}: no such program") from None
+    finally:
+        for fd in keep:
+            os.set_inheritable(fd, False)
+        os.close(null)
+
+
+def run(argv: Sequence[str], *, stdin: bytes = b"", capture: bool = False, env: Mapping[str, str] | None = None) -> Outcome:
+    """Run a program to its end. stderr, and stdout with `capture`, go to memory files: no pipe can fill up."""
+    err = os.memfd_create("stderr", os.MFD_CLOEXEC)
+    out = os.memfd_create("stdout", os.MFD_CLOEXEC) if capture else -1
+    feed = -1
+    try:
+        if stdin:
+            feed = os.memfd_create("stdin", os.MFD_CLOEXEC)
+            os.write(feed, stdin)
+            os.lseek(feed, 0, os.SEEK_SET)
+        pid = spawn(argv, stdin=feed, stdout=out, stderr=err, env=env)
+        code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        return Outcome(argv, code, _content(out) if capture else b"", _content(err))
+    finally:
+        for fd in (err, out, feed):
+            if fd >= 0:
+                os.close(fd)
+
+
+def _content(fd: int) -> bytes:
+    os.lseek(fd, 0, os.SEEK_SET)
+    parts = []
+    while piece := os.read(fd, 1 << 20):
+        parts.append(piece)
+    return b"".join(parts)

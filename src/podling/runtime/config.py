@@ -1,0 +1,162 @@
+"""What a container is made with: everything of it that never changes after `create`. Kept as JSON in the database."""
+
+from __future__ import annotations
+
+from podling.oci.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar
+
+
+class Mount(Record):
+    """One mount of a container. `kind`: bind, volume, tmpfs. `name` is the volume's."""
+
+    kind: str
+    target: str
+    source: str = ""
+    name: str = ""
+    options: list[str] = []
+    #: copy what the image has at `target` into an empty volume
+    copy_up: bool = True
+
+
+class Port(Record):
+    """A published port. A host port of 0 has been replaced by a free one when this is stored."""
+
+    container_port: int
+    host_port: int = 0
+    host_ip: str = ""
+    protocol: str = "tcp"
+    #: how many consecutive ports, counted from both numbers
+    span: int = 1
+
+
+class Resources(Record):
+    """Limits. Bytes, microseconds, shares; 0 or "" is "not limited"; -1 is "explicitly unlimited"."""
+
+    memory: int = 0
+    memory_swap: int = 0
+    memory_reservation: int = 0
+    memory_swappiness: int = -1
+    oom_kill_disable: bool = False
+    cpu_shares: int = 0
+    cpu_quota: int = 0
+    cpu_period: int = 0
+    cpuset_cpus: str = ""
+    cpuset_mems: str = ""
+    pids_limit: int = 0
+    blkio_weight: int = 0
+
+
+class Security(Record):
+    """Capabilities and confinement. `seccomp`: "" for the default profile, "unconfined", or a path."""
+
+    privileged: bool = False
+    cap_add: list[str] = []
+    cap_drop: list[str] = []
+    seccomp: str = ""
+    apparmor: str = ""
+    no_new_privileges: bool = False
+    mask: list[str] = []
+    unmask: list[str] = []
+    proc_opts: list[str] = []
+    label: list[str] = []
+
+
+class Device(Record):
+    """A host device in the container; `access` of the letters r, w, m."""
+
+    host: str
+    target: str
+    access: str = "rwm"
+
+
+class Health(Record):
+    """The image's or the user's health check, as the image specification has it; times in nanoseconds."""
+
+    test: list[str] = []
+    interval: int = 0
+    timeout: int = 0
+    start_period: int = 0
+    retries: int = 0
+
+
+class ContainerConfig(Record):
+    nested: ClassVar[dict[str, type[Record]]] = {
+        "mounts": Mount,
+        "ports": Port,
+        "resources": Resources,
+        "security": Security,
+        "devices": Device,
+    }
+
+    id: str
+    name: str
+    #: the name that was asked for, and what it was resolved to
+    image: str = ""
+    image_id: str = ""
+    rootfs: str = ""
+    entrypoint: list[str] = []
+    command: list[str] = []
+    env: dict[str, str] = {}
+    workdir: str = "/"
+    #: the image declared it, so that it is made when it is missing
+    workdir_from_image: bool = False
+    user: str = ""
+    groups: list[str] = []
+    hostname: str = ""
+    tty: bool = False
+    stdin: bool = False
+    labels: dict[str, str] = {}
+    annotations: dict[str, str] = {}
+    mounts: list[Mount] = []
+    devices: list[Device] = []
+    device_cgroup_rules: list[str] = []
+    read_only: bool = False
+    read_only_tmpfs: bool = True
+    init: bool = False
+    init_path: str = ""
+    resources: Resources
+    security: Security
+    ulimits: list[str] = []
+    sysctls: dict[str, str] = {}
+    shm_size: int = 65536 * 1024
+    oom_score_adj: int = 0
+    umask: str = "0022"
+    timezone: str = ""
+    #: none, host, bridge, container:ID, ns:PATH
+    network: str = "bridge"
+    networks: list[str] = []
+    ports: list[Port] = []
+    exposed: list[str] = []
+    dns: list[str] = []
+    dns_search: list[str] = []
+    dns_option: list[str] = []
+    add_hosts: list[str] = []
+    no_hosts: bool = False
+    ip: str = ""
+    mac: str = ""
+    pid_mode: str = "private"
+    ipc_mode: str = "private"
+    uts_mode: str = "private"
+    cgroup_mode: str = "private"
+    cgroup_parent: str = ""
+    cgroups: str = "enabled"
+    log_driver: str = "k8s-file"
+    log_path: str = ""
+    log_size: int = -1
+    log_tag: str = ""
+    stop_signal: int = 15
+    stop_timeout: int = 10
+    timeout: int = 0
+    auto_remove: bool = False
+    runtime: str = ""
+    detach_keys: str = "ctrl-p,ctrl-q"
+    pidfile: str = ""
+    conmon_pidfile: str = ""
+    create_command: list[str] = []
+
+    @property
+    def argv(self) -> list[str]:
+        return [*self.entrypoint, *self.command]

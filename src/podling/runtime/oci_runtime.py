@@ -1,0 +1,107 @@
+"""Any OCI runtime behind one interface: crun, runc, youki, runsc (runtime-spec runtime.md and runc's command line)."""
+
+from __future__ import annotations
+
+import os
+
+from podling.config.settings import find_program
+from podling.errors import CommandNotFound, CommandNotInvocable, RuntimeFailed, WrongState
+from podling.linux.process import Outcome, run
+
+#: runtimes whose containers are processes of this kernel, so that a signal may go to the pid directly
+_NATIVE = ("crun", "runc", "youki")
+
+
+class OCIRuntime:
+    """One runtime program with its own state folder below `runroot`."""
+
+    def __init__(self, name: str, runroot: str, *, flags: list[str] | None = None, systemd_cgroup: bool = False) -> None:
+        self.path = find_program(name)
+        self.name = os.path.basename(self.path)
+        self.systemd_cgroup = systemd_cgroup
+        self.arguments = [f"--root={runroot}/oci/{self.name}"]
+        self.arguments += [flag if flag.startswith("-") else f"--{flag}" for flag in flags or ()]
+        if systemd_cgroup:
+            self.arguments.append("--systemd-cgroup")
+
+    @property
+    def signals_directly(self) -> bool:
+        return self.name in _NATIVE
+
+    @property
+    def takes_ready_filters(self) -> bool:
+        """crun's annotation `run.oci.seccomp_bpf_data` (crun.1)."""
+        return self.name == "crun"
+
+    def without_cgroups(self) -> list[str]:
+        """Arguments for a host whose cgroup set-up the runtime refuses; only crun can do without."""
+        return ["--cgroup-manager=disabled"] if self.name == "crun" else []
+
+    def call(self, *arguments: str) -> Outcome:
+        return run([self.path, *self.arguments, *arguments])
+
+    def _checked(self, action: str, container: str, *arguments: str) -> None:
+        outcome = self.call(*arguments)
+        if outcome.code:
+            raise failure(f"{self.name} could not {action} the container {container[:12]}", outcome.message)
+
+    def start(self, container: str) -> None:
+        self._checked("start", container, "start", container)
+
+    def pause(self, container: str) -> None:
+        self._checked("pause", container, "pause", container)
+
+    def resume(self, container: str) -> None:
+        self._checked("unpause", container, "resume", container)
+
+    def kill(self, container: str, signal: int) -> None:
+        outcome = self.call("kill", container, str(signal))
+        if outcome.code and not _is_gone(outcome.message):
+            raise failure(f"{self.name} could not signal the container {container[:12]}", outcome.message)
+
+    def delete(self, container: str) -> None:
+        """Remove the runtime's state; kills what still runs. A container that it does not know is fine."""
+        outcome = self.call("delete", "--force", container)
+        if outcome.code and not _is_gone(outcome.message):
+            raise failure(f"{self.name} could not delete the container {container[:12]}", outcome.message)
+
+    def version(self) -> str:
+        return run([self.path, "--version"], capture=True).stdout.decode("utf-8", "replace").strip()
+
+
+def _is_gone(message: str) -> bool:
+    lowered = message.lower()
+    return any(text in lowered for text in ("no such process", "does not exist", "no such file", "not running", "not found"))
+
+
+def failure(what: str, message: str) -> RuntimeFailed | WrongState:
+    """The error for what a runtime wrote, told apart by the errno texts that all of them print."""
+    text = _plain(message)
+    lowered = text.lower()
+    if "executable file" in lowered and "not found" in lowered:
+        return CommandNotFound(
+            text, hint="the command must be in the image, by full path or in its PATH", cause="command not found"
+        )
+    if ("exec" in lowered or "open executable" in lowered) and "permission denied" in lowered:
+        return CommandNotInvocable(text, hint="the file has no execute permission, or is a folder", cause="permission denied")
+    if "no such file or directory" in lowered and ("exec" in lowered or "stat" in lowered or "chdir" not in lowered and "`" in lowered):
+        return CommandNotFound(text, hint="the command must be in the image", cause="command not found")
+    if "exec format error" in lowered:
+        return CommandNotInvocable(text, hint="the program is for another architecture, or a script without #!")
+    if "is a directory" in lowered:
+        return CommandNotInvocable(text, hint="the command is a folder")
+    return RuntimeFailed(f"{what}: {text}")
+
+
+def _plain(message: str) -> str:
+    """crun and runc log JSON lines; the last one with a text counts."""
+    import json
+
+    found = ""
+    for line in message.strip().splitlines():
+        try:
+            document = json.loads(line)
+            found = document.get("msg") or found if isinstance(document, dict) else line
+        except ValueError:
+            found = line.strip() or found
+    return found or "no message"

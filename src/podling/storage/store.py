@@ -1,0 +1,296 @@
+"""The store: layers as rows and folders that never disagree.
+
+A new layer is declared as an intent, made in its folder, and becomes a row in the transaction that makes it visible; a crash
+in between leaves a folder that `recover` removes. A layer is removed the other way round: row first, with an intent, then folder.
+"""
+
+from __future__ import annotations
+
+import os
+
+from podling.errors import DigestMismatch, InvalidInput, PodlingError, StateError
+from podling.linux.files import remove_tree
+from podling.state.database import Database, now
+from podling.state.intents import Intent, declare, orphans
+from podling.state.locks import Locks
+from podling.storage import drivers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from podling.state.database import Transaction
+
+
+class Doomed:
+    """A folder that is to be removed once a transaction has been committed."""
+
+    __slots__ = ("folder", "intent")
+
+    def __init__(self, intent: int, folder: str) -> None:
+        self.intent, self.folder = intent, folder
+
+
+class Staged:
+    """A layer that is being made: its folder exists, its row does not yet."""
+
+    def __init__(self, store: Store, intent: Intent) -> None:
+        self._store = store
+        self._intent = intent
+        self.key = intent.key
+        self.diff_id = ""
+        self.size = 0
+        self.settled = False
+
+    @property
+    def folder(self) -> str:
+        return self._store.folder(self.key)
+
+    def record(self, tx: Transaction, *, parent: int | None, chain_id: str | None) -> None:
+        """Make the layer visible, in the caller's transaction."""
+        tx.insert(
+            "layers",
+            key=self.key,
+            parent=parent,
+            chain_id=chain_id,
+            diff_id=self.diff_id or None,
+            size=self.size,
+            created=now(),
+        )
+        self._intent.finish(tx)
+        self.settled = True
+
+    def close(self) -> None:
+        """Let go: a layer that was not recorded is removed."""
+        if not self.settled:
+            self._store.erase(self.key)
+            with self._store.database.write() as tx:
+                self._intent.finish(tx)
+            self.settled = True
+        self._intent.release()
+
+
+class Store:
+    """Layers below `root`, of one driver."""
+
+    def __init__(self, root: str, database: Database, locks: Locks, driver: str = "", options: list[str] | None = None) -> None:
+        self.root = root
+        self.database = database
+        self.locks = locks
+        self._wanted = driver
+        self._options = options or []
+        self._driver: drivers.Driver | None = None
+
+    @property
+    def driver(self) -> drivers.Driver:
+        """The store's driver: chosen at its first use and kept in the database."""
+        if self._driver is None:
+            kept = self.database.value("SELECT value FROM meta WHERE name='driver'")
+            program = self._mount_program()
+            if kept is None:
+                chosen = drivers.choose(self.root, self._wanted, program)
+                kept = f"{chosen.name} {getattr(chosen, 'program', '')}".strip()
+                with self.database.write() as tx:
+                    tx.run("INSERT OR IGNORE INTO meta VALUES ('driver', ?)", kept)
+                kept = self.database.value("SELECT value FROM meta WHERE name='driver'")
+            name, _, kept_program = str(kept).partition(" ")
+            if self._wanted and self._wanted != name:
+                raise InvalidInput(
+                    f"the store {self.root} uses the driver {name}, not {self._wanted}",
+                    hint="leave --storage-driver out, or choose another --root",
+                )
+            driver: drivers.Driver = drivers.Vfs() if name == "vfs" else drivers.Overlay(program or kept_program)
+            self._driver = driver
+            os.makedirs(os.path.join(self.root, name), mode=0o700, exist_ok=True)
+        return self._driver
+
+    def _mount_program(self) -> str:
+        program = ""
+        for option in self._options:
+            key, _, value = option.partition("=")
+            if key.removeprefix("overlay.") == "mount_program":
+                program = value
+            else:
+                raise InvalidInput(f"unknown storage option {key!r}", hint="known: overlay.mount_program=PATH")
+        return program
+
+    def folder(self, key: int) -> str:
+        return f"{self.root}/{self.driver.name}/{key}"
+
+    # -- making layers
+    def stage(self, subject: str, parent: int | None, *, writable: bool = False) -> Staged:
+        """Declare and make an empty layer on top of `parent`. The intent's key becomes the layer's."""
+        self.driver  # noqa: B018 - chosen and recorded before the intent, outside of any transaction
+        intent = declare(self.database, self.locks, "layer", subject)
+        staged = Staged(self, intent)
+        try:
+            self.driver.prepare(staged.folder, self.folder(parent) if parent else None, writable=writable)
+        except BaseException:
+            staged.close()
+            raise
+        return staged
+
+    def unpack(self, staged: Staged, chunks: Iterator[bytes], parent: int | None, *, expected: str = "") -> None:
+        """Decompress, hash and unpack a layer's tar in one pass.
+
+        `chunks` come on this thread's demand; decompression and hashing run in a second thread, both outside of the GIL.
+
+        Raises:
+            DigestMismatch: the tar's digest is not `expected`.
+            BadArchive, StorageFull: as `extract.Extractor.run`.
+        """
+        from podling.storage.extract import Extractor
+        from podling.storage.pipeline import HashedStream
+        from podling.storage.recipe import RecipeWriter
+        from podling.storage.tar import Reader
+
+        recipe = RecipeWriter(f"{staged.folder}/recipe")
+        lookup = self._lookup_below(parent)
+        try:
+            with (
+                HashedStream(chunks) as stream,
+                Extractor(f"{staged.folder}/diff", self.driver.whiteouts, recipe=recipe, lookup=lookup) as extractor,
+            ):
+                extractor.run(Reader(stream.next, recipe.raw))
+                stream.drain()
+            recipe.close()
+        finally:
+            recipe.close()
+        staged.diff_id = stream.digest
+        staged.size = stream.size
+        if expected and staged.diff_id != expected:
+            raise DigestMismatch(
+                f"a layer's content has the digest {staged.diff_id}, but the image's configuration says {expected}",
+                hint="the image is damaged or was tampered with; pull it from another place",
+            )
+
+    def _lookup_below(self, parent: int | None) -> Callable[[str], os.stat_result | None]:
+        folders: list[str] = []
+
+        def lookup(path: str) -> os.stat_result | None:
+            if not self.driver.independent or parent is None:
+                return None
+            if not folders:
+                folders.extend(self.folder(key) for key in self.chain(parent))
+            for folder in folders:
+                try:
+                    return os.stat(f"{folder}/diff/{path}", follow_symlinks=False)
+                except OSError:
+                    continue
+            return None
+
+        return lookup
+
+    # -- reading
+    def chain(self, key: int) -> list[int]:
+        """The layer and those below it, from the top down."""
+        rows = self.database.rows(
+            "WITH RECURSIVE up(key, parent, depth) AS (SELECT key, parent, 0 FROM layers WHERE key=? "
+            "UNION ALL SELECT l.key, l.parent, depth+1 FROM layers l JOIN up ON l.key=up.parent) SELECT key FROM up ORDER BY depth",
+            key,
+        )
+        return [row[0] for row in rows]
+
+    def tar(self, key: int) -> Iterator[bytes]:
+        """The layer's tar, byte for byte as it came."""
+        from podling.storage.recipe import read_tar
+
+        path = f"{self.folder(key)}/recipe"
+        if not os.path.exists(path):
+            raise StateError(f"layer {key} has no recipe for its tar", hint="pull the image again")
+        return read_tar(path, f"{self.folder(key)}/diff")
+
+    # -- mounting
+    def mount(self, key: int) -> str:
+        """Mount a container's writable layer, or count one more user of it; its root file system."""
+        with self.locks.hold("layer", key):
+            lowers = [self.folder(lower) for lower in self.chain(key)[1:]]
+            users = self.database.value("SELECT mounts FROM layers WHERE key=?", key)
+            if users is None:
+                raise StateError(f"layer {key} is gone")
+            root = self.driver.root(self.folder(key))
+            if not users or not self._is_mounted(root):
+                users = 0
+                root = self.driver.mount(self.folder(key), lowers)
+            with self.database.write() as tx:
+                tx.update("layers", key, mounts=users + 1)
+        return root
+
+    def unmount(self, key: int, *, force: bool = False) -> None:
+        """One user less; the last one, or `force`, unmounts."""
+        with self.locks.hold("layer", key):
+            users = self.database.value("SELECT mounts FROM layers WHERE key=?", key) or 0
+            left = 0 if force else max(users - 1, 0)
+            if not left:
+                self.driver.unmount(self.folder(key))
+            if users != left:
+                with self.database.write() as tx:
+                    tx.update("layers", key, mounts=left)
+
+    def _is_mounted(self, root: str) -> bool:
+        return self.driver.name == "vfs" or os.path.ismount(root)
+
+    # -- removing
+    def doom(self, tx: Transaction, folder: str) -> Doomed:
+        """Note in the caller's transaction that `folder`, relative to the root, is to go; `bury` it after the commit."""
+        return Doomed(tx.insert("intents", kind="erase", subject=folder, created=now()), folder)
+
+    def discard(self, tx: Transaction, key: int) -> Doomed:
+        """Delete the layer's row in the caller's transaction."""
+        tx.run("DELETE FROM layers WHERE key=?", key)
+        return self.doom(tx, f"{self.driver.name}/{key}")
+
+    def bury(self, doomed: list[Doomed]) -> None:
+        """Remove doomed folders and strike out their intents."""
+        for item in doomed:
+            self._erase_folder(f"{self.root}/{item.folder}")
+        if doomed:
+            with self.database.write() as tx:
+                for item in doomed:
+                    tx.run("DELETE FROM intents WHERE key=?", item.intent)
+
+    def erase(self, key: int) -> None:
+        """Remove a layer's folder; works on a full disk, and where something is still mounted."""
+        self._erase_folder(self.folder(key))
+
+    def _erase_folder(self, folder: str) -> None:
+        if os.path.isdir(f"{folder}/merged"):
+            try:
+                self.driver.unmount(folder)
+            except OSError:
+                pass
+        remove_tree(folder)
+
+    def collect(self, tx: Transaction) -> list[Doomed]:
+        """Discard image layers that nothing refers to, in the caller's transaction."""
+        found: list[Doomed] = []
+        while True:
+            rows = tx.rows(
+                "SELECT key FROM layers l WHERE chain_id IS NOT NULL "
+                "AND NOT EXISTS (SELECT 1 FROM layers WHERE parent=l.key) "
+                "AND NOT EXISTS (SELECT 1 FROM images WHERE layer=l.key) "
+                "AND NOT EXISTS (SELECT 1 FROM containers WHERE layer=l.key)"
+            )
+            if not rows:
+                return found
+            found += [self.discard(tx, row[0]) for row in rows]
+
+    def recover(self) -> int:
+        """Undo what killed processes left half done; how many things that were."""
+        count = 0
+        if not self.database.value("SELECT count(*) FROM intents"):
+            return 0
+        for intent, kind, subject in orphans(self.database, self.locks):
+            try:
+                if kind == "layer":
+                    self.erase(intent.key)
+                elif kind == "erase":
+                    self._erase_folder(f"{self.root}/{subject}")
+                else:
+                    continue
+            except (OSError, PodlingError):
+                continue  # it stays in the journal for the next command
+            with self.database.write() as tx:
+                intent.finish(tx)
+            count += 1
+        return count
