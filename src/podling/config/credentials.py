@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import base64
-import json
 import os
 
 from podling.errors import InvalidInput
+from podling.oci import json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def find(registry: str, repository: str, authfile: str = "") -> tuple[str, str] 
     for path in _files(authfile):
         try:
             with open(path) as file:
-                document: Any = json.load(file)
+                document: Any = json.loads(file.read())
         except FileNotFoundError:
             if authfile:
                 raise InvalidInput(f"{path}: no such file") from None

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 from podling.core import images
 from podling.core.imagestore import image_of_tar, store_image
 from podling.errors import BadArchive, InvalidInput
+from podling.oci import json
 from podling.oci.image import digest_of, host_platform
 from podling.oci.reference import parse
 

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import os
-import socket
 
 from podling.core import lifecycle
 from podling.core.containers import Container
 from podling.errors import WrongState
 from podling.runtime import attach, conmon
-from podling.runtime.attach import Streams
+from podling.runtime.streams import Streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import signal as signals
+    from socket import socket
     from types import FrameType, TracebackType
     from typing import Any
+else:  # the C module: `signal` imports enum
+    import _signal as signals
+
+SIGWINCH = 28
+#: all signals but those that are about us (CHLD, CONT, PIPE, URG, WINCH, the stop signals, faults) and those nobody catches
+PASSED_ON = (1, 2, 3, 5, 6, 10, 12, 14, 15, 16, 24, 25, 26, 27, 29, 30, 31, *range(34, 65))
 
 
 class _Signals:
@@ -23,38 +30,29 @@ class _Signals:
     Only a main thread can; elsewhere (a library user's worker thread) nothing is caught.
     """
 
-    #: those that are about us and not about the container
-    _OWN = frozenset("CHLD CLD CONT KILL PIPE STOP TTIN TTOU TSTP URG WINCH SEGV BUS FPE ILL".split())
-
     def __init__(self, *, proxy: bool) -> None:
-        self._proxy = proxy
+        self._wanted = [SIGWINCH, *(PASSED_ON if proxy else ())]
         self._caught: list[int] = []
         self._old: list[tuple[int, Any]] = []
         self._fds: tuple[int, int] = (-1, -1)
         self._old_wakeup = -1
 
     def __enter__(self) -> _Signals:
-        import signal
-        import threading
-
-        if threading.current_thread() is not threading.main_thread():
+        try:
+            self._old.append((SIGWINCH, signals.signal(SIGWINCH, self._handle)))
+        except ValueError:  # not the main thread
             return self
         self._fds = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
-        self._old_wakeup = signal.set_wakeup_fd(self._fds[1], warn_on_full_buffer=False)
-        wanted = {signal.SIGWINCH}
-        if self._proxy:
-            wanted |= {number for number in signal.Signals if number.name.removeprefix("SIG") not in self._OWN}
-        for number in wanted:
-            self._old.append((number, signal.signal(number, self._handle)))
+        self._old_wakeup = signals.set_wakeup_fd(self._fds[1], warn_on_full_buffer=False)
+        for number in self._wanted[1:]:
+            self._old.append((number, signals.signal(number, self._handle)))
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        import signal
-
         for number, handler in self._old:
-            signal.signal(number, handler)
+            signals.signal(number, handler)
         if self._fds[0] >= 0:
-            signal.set_wakeup_fd(self._old_wakeup)
+            signals.set_wakeup_fd(self._old_wakeup)
             os.close(self._fds[0])
             os.close(self._fds[1])
 
@@ -76,7 +74,7 @@ class Session:
     def __init__(self, folder: str, streams: Streams) -> None:
         self.folder = folder
         self.streams = streams
-        self._socket: socket.socket | None = None
+        self._socket: socket | None = None
 
     def connect(self) -> None:
         self._socket = attach.connect(self.folder)
@@ -105,7 +103,7 @@ class Session:
 
                 def wake() -> None:
                     for number in signals.take():
-                        if number == 28:  # SIGWINCH
+                        if number == SIGWINCH:
                             self.resize()
                         elif proxy:
                             proxy(number)

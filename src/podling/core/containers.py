@@ -5,7 +5,6 @@ from __future__ import annotations
 from podling.errors import AmbiguousName, NoSuchContainer
 from podling.linux.proc import is_alive
 from podling.oci.reference import is_hex
-from podling.runtime.conmon import Bundle, exit_code
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -13,6 +12,7 @@ if TYPE_CHECKING:
 
     from podling.core.context import Context
     from podling.runtime.config import ContainerConfig
+    from podling.runtime.conmon import Bundle
     from podling.state.locks import Lock
 
 ALIVE = ("running", "paused", "stopping")
@@ -66,8 +66,7 @@ class Container:
     @property
     def config(self) -> ContainerConfig:
         if self._config is None:
-            import json
-
+            from podling.oci import json
             from podling.runtime.config import ContainerConfig
 
             self._config = ContainerConfig.from_json(json.loads(self.document))
@@ -75,6 +74,8 @@ class Container:
 
     @property
     def bundle(self) -> Bundle:
+        from podling.runtime.conmon import Bundle
+
         return Bundle(self.ctx.settings, self.id)
 
     def lock(self) -> Lock:
@@ -95,6 +96,8 @@ def actual(ctx: Context, id: str, status: str, pid: int, pid_start: int, code: i
     """The truth about a row without writing: a dead process is exited, with the code in its exit file, else 255."""
     if status not in ALIVE or is_alive(pid, pid_start):
         return status, code, finished
+    from podling.runtime.conmon import exit_code
+
     found = exit_code(f"{ctx.settings.tmpdir}/exits/{id}")
     return ("exited", *found) if found else ("exited", 255, finished)
 

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import os
-import sqlite3
 
 from podling.core import images, parse
 from podling.core.containers import Container, every, find
 from podling.core.names import random_name
 from podling.core.options import CreateOptions
 from podling.errors import InvalidInput, NameInUse, NoSuchContainer
+from podling.oci import json
 from podling.runtime.config import ContainerConfig, Mount, Port, Resources, Security
+from podling.state import sqlite
 from podling.state.database import now
 
 TYPE_CHECKING = False
@@ -95,7 +95,7 @@ def _create(ctx: Context, options: CreateOptions) -> Container:
                     key = _insert(tx, config, image.id if image else None, staged.key if staged else None)
                     _add_volumes(tx, config, key)
                 break
-            except sqlite3.IntegrityError as error:
+            except sqlite.IntegrityError as error:
                 if staged:
                     staged.settled = False
                 if "containers.name" not in str(error) or options.name:
@@ -150,7 +150,7 @@ def _replace(ctx: Context, name: str) -> None:
         remove_one(old, force=True, volumes=True)
 
 
-def _conflict(ctx: Context, name: str, error: sqlite3.IntegrityError) -> Exception:
+def _conflict(ctx: Context, name: str, error: sqlite.IntegrityError) -> Exception:
     holder = ctx.db.value("SELECT id FROM containers WHERE name=?", name)
     if holder:
         return NameInUse(
@@ -175,7 +175,7 @@ def _insert(tx: Transaction, config: ContainerConfig, image_id: str | None, laye
         labels=json.dumps(config.labels),
         ports=describe_ports(config),
         auto_remove=config.auto_remove,
-        config=json.dumps(config.to_json(), separators=(",", ":")),
+        config=json.dumps(config.to_json()),
         status="created",
     )
     tx.event("container", "create", config.id, config.name, config.image, json.dumps(config.labels))
@@ -201,10 +201,10 @@ def rename(container: Container, name: str) -> None:
         config.name = name
         try:
             with ctx.db.write() as tx:
-                document = json.dumps(config.to_json(), separators=(",", ":"))
+                document = json.dumps(config.to_json())
                 tx.update("containers", container.key, name=name, config=document)
                 tx.event("container", "rename", container.id, name, container.image, json.dumps({"oldName": container.name}))
-        except sqlite3.IntegrityError as error:
+        except sqlite.IntegrityError as error:
             raise _conflict(ctx, name, error) from None
 
 
@@ -472,7 +472,8 @@ def _network(ctx: Context, options: CreateOptions) -> tuple[str, list[str]]:
     elif text.startswith(("container:", "ns:")):
         mode = _namespace(ctx, "--network", text)
     else:
-        from podling.network.networks import DEFAULT, find as find_network
+        from podling.network.networks import DEFAULT
+        from podling.network.networks import find as find_network
 
         name = DEFAULT if text in ("bridge", "private", "default") else text
         find_network(name)

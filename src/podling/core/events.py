@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import time
 
 from podling.core.filters import match_label, moment, split
+from podling.oci import json
 from podling.oci.record import Record
 from podling.state.database import now
 

@@ -6,18 +6,18 @@ terminal, or detached, a conmon holds the session as it holds a container.
 
 from __future__ import annotations
 
-import json
 import os
 
 from podling.core import users
 from podling.core.containers import Container
+from podling.core.options import ExecOptions
 from podling.errors import InvalidInput, WrongState
 from podling.linux.files import remove_tree
 from podling.linux.proc import start_time
 from podling.linux.process import spawn
-from podling.oci.record import Record
+from podling.oci import json
 from podling.runtime import capabilities, conmon, oci_runtime, spec
-from podling.runtime.attach import Streams
+from podling.runtime.streams import Streams
 from podling.state.database import now
 
 TYPE_CHECKING = False
@@ -30,18 +30,6 @@ class NotRunning(WrongState):
 
     exit_code = 255
     reference = "container-not-running"
-
-
-class ExecOptions(Record):
-    command: list[str]
-    env: list[str] = []
-    env_file: list[str] = []
-    workdir: str = ""
-    user: str = ""
-    privileged: bool = False
-    tty: bool = False
-    interactive: bool = False
-    preserve_fds: int = 0
 
 
 def _process(container: Container, options: ExecOptions) -> dict[str, Any]:
@@ -90,7 +78,7 @@ def _begin(container: Container, options: ExecOptions) -> tuple[str, str]:
     folder = f"{container.bundle.folder}/exec/{session[:16]}"
     os.makedirs(folder, 0o700)
     with open(f"{folder}/process.json", "w") as file:
-        json.dump(_process(container, options), file)
+        file.write(json.dumps(_process(container, options)))
     ctx = container.ctx
     with ctx.db.write() as tx:
         tx.insert("exec_sessions", id=session, container=container.key, created=now(), config=json.dumps(options.to_json()))

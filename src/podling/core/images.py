@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-
 from podling.errors import AmbiguousName, ImageInUse, InvalidInput, NoSuchImage
+from podling.oci import json
 from podling.oci.record import Record
 from podling.oci.reference import Reference, is_hex, parse
 

@@ -6,9 +6,8 @@ together. A kill before that leaves intents; nothing half-made is ever seen.
 
 from __future__ import annotations
 
-import json
-
 from podling.errors import BadArchive, PodlingError
+from podling.oci import json
 from podling.oci.image import (
     OCI_CONFIG,
     OCI_LAYER,
@@ -179,7 +178,7 @@ def image_of_tar(ctx: Context, chunks: Iterator[bytes], config: dict[str, Any], 
             "rootfs": {"type": "layers", "diff_ids": [staged.diff_id]},
             "history": [{"created": created, "created_by": "podling import", "comment": comment}],
         }
-        data = json.dumps(document, separators=(",", ":")).encode()
+        data = json.dumps(document).encode()
         manifest = manifest_of(data, [(staged.diff_id, staged.size)])
         id = digest_of(data).partition(":")[2]
         with ctx.db.write() as tx:
@@ -204,4 +203,4 @@ def manifest_of(config: bytes, layers: list[tuple[str, int]]) -> bytes:
         "config": Descriptor(media_type=OCI_CONFIG, digest=digest_of(config), size=len(config)).to_wire(),
         "layers": [Descriptor(media_type=OCI_LAYER, digest=diff_id, size=size).to_wire() for diff_id, size in layers],
     }
-    return json.dumps(document, separators=(",", ":")).encode()
+    return json.dumps(document).encode()

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 from podling.core import volumes
 from podling.core.containers import Container
+from podling.oci import json
 from podling.oci.times import format_time
 from podling.runtime import capabilities
 from podling.runtime.spec import OCI_VERSION, cgroup_path

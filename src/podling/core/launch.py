@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 from podling.core import users, volumes
 from podling.core.containers import Container, find
 from podling.errors import InvalidInput, PortInUse, WrongState
 from podling.linux.proc import hugetlb_unmounted_hybrid
+from podling.oci import json
 from podling.runtime import conmon, spec
 from podling.runtime.config import ContainerConfig
 
@@ -79,7 +79,7 @@ def _create(container: Container, document: dict[str, Any], reserved: list[int])
     if no_cgroups:
         _drop_cgroups(document)
     with open(bundle.config, "w") as file:
-        json.dump(document, file, separators=(",", ":"))
+        file.write(json.dumps(document))
     return conmon.create(ctx.settings, runtime, config, bundle, log=log, no_cgroups=no_cgroups, reserved=reserved)
 
 

@@ -6,7 +6,6 @@ acquired and cleared after the last one is released, so that a kill in between i
 
 from __future__ import annotations
 
-import json
 import os
 import select
 import time
@@ -14,15 +13,19 @@ import time
 from podling.core.containers import Container, find
 from podling.errors import PodlingError, RuntimeFailed, WrongState
 from podling.linux.proc import is_alive, start_time
+from podling.oci import json
 from podling.runtime import conmon
 from podling.state.database import now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from signal import pidfd_send_signal
 
     from podling.core.context import Context
     from podling.state.database import Transaction
+else:  # the C module: `signal` imports enum
+    from _signal import pidfd_send_signal
 
 SIGKILL = 9
 _KILL_SECONDS = 10
@@ -184,9 +187,7 @@ def send_signal(container: Container, signal: int) -> None:
         return
     try:
         if start_time(container.pid) == container.pid_start:
-            import signal as signals
-
-            signals.pidfd_send_signal(fd, signal)
+            pidfd_send_signal(fd, signal)
     except ProcessLookupError:
         pass
     finally:

@@ -40,7 +40,7 @@ class ContainerSummary(Record):
 
     @property
     def labels(self) -> dict[str, str]:
-        import json
+        from podling.oci import json
 
         labels: dict[str, str] = json.loads(self.labels_json)
         return labels
@@ -109,12 +109,12 @@ def matcher(ctx: Context, filters: list[str]) -> Callable[[Container], bool]:
     Raises:
         InvalidInput: an unknown key or a value that makes no sense.
     """
-    import json
     import re
 
     from podling.core import containers
     from podling.core.filters import match_label, moment, split
     from podling.errors import InvalidInput
+    from podling.oci import json
     from podling.state.database import now
 
     wanted = split(filters, FILTERS)

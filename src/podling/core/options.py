@@ -94,3 +94,17 @@ class CreateOptions(Record):
     detach_keys: str = "ctrl-p,ctrl-q"
     #: the command line, for `inspect`
     create_command: list[str] = []
+
+
+class ExecOptions(Record):
+    """All options of `exec`."""
+
+    command: list[str]
+    env: list[str] = []
+    env_file: list[str] = []
+    workdir: str = ""
+    user: str = ""
+    privileged: bool = False
+    tty: bool = False
+    interactive: bool = False
+    preserve_fds: int = 0

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 from podling.core.containers import Container
 from podling.errors import PodlingError
 from podling.linux.files import remove_tree
 from podling.linux.process import spawn
+from podling.oci import json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-
 from podling.core.containers import Container
 from podling.errors import NotFound, WrongState
+from podling.oci import json
 
 
 class StillRunning(WrongState):

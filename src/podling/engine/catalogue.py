@@ -6,10 +6,9 @@ libpod route whose parameters the record covers.
 
 from __future__ import annotations
 
-from podling.core.exec import ExecOptions
-from podling.core.options import CreateOptions
+from podling.core.options import CreateOptions, ExecOptions
 from podling.oci.record import Record
-from podling.runtime.attach import Streams
+from podling.runtime.streams import Streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
 from podling.config.settings import find_program
 from podling.errors import Conflict, PortInUse, RuntimeFailed
-from podling.oci.record import Record
 from podling.linux.process import run
+from podling.oci import json
+from podling.oci.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -6,10 +6,10 @@ that hand out addresses of one subnet would give some of them twice.
 
 from __future__ import annotations
 
-import json
 import os
 
 from podling.errors import InvalidInput, NoSuchNetwork
+from podling.oci import json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ def find(name: str) -> dict[str, Any]:
     path = os.path.join(FOLDER, f"{os.path.basename(name)}.json")
     try:
         with open(path) as file:
-            document: dict[str, Any] = json.load(file)
+            document: dict[str, Any] = json.loads(file.read())
     except FileNotFoundError:
         raise NoSuchNetwork(
             f"unable to find network with name or ID {name}: network not found",

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 
 from podling.errors import BadArchive, InvalidInput
+from podling.oci import json
 from podling.oci.record import Record
 from podling.oci.reference import check_digest
 

@@ -8,28 +8,22 @@ from __future__ import annotations
 
 import os
 import select
-import socket
 
 from podling.errors import InvalidInput, WrongState
-from podling.oci.record import Record
+from podling.runtime.streams import Streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from socket import AF_UNIX, SHUT_WR, SOCK_CLOEXEC, SOCK_SEQPACKET
+    from socket import socket as Socket
+else:  # the C module: `socket` imports enum and selectors, 4 ms of every attached run
+    from _socket import AF_UNIX, SHUT_WR, SOCK_CLOEXEC, SOCK_SEQPACKET
+    from _socket import socket as Socket
 
 _PACKET = 32 * 1024 + 1
 _INPUT_CHUNK = 8192
 _STDERR = 3
-
-
-class Streams(Record):
-    """Which descriptors of ours take part; -1 leaves one out."""
-
-    stdin: int = -1
-    stdout: int = -1
-    stderr: int = -1
-    tty: bool = False
-    detach_keys: str = ""
 
 
 def parse_detach_keys(text: str) -> bytes:
@@ -49,11 +43,11 @@ def parse_detach_keys(text: str) -> bytes:
     return bytes(keys)
 
 
-def connect(folder: str) -> socket.socket:
+def connect(folder: str) -> Socket:
     """Connect to the attach socket in `folder`, whose path may be longer than a socket address holds."""
     fd = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        sock = Socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC)
         try:
             sock.connect(f"/proc/self/fd/{fd}/attach")
         except OSError as error:
@@ -92,7 +86,7 @@ class _Keys:
 
 
 def pump(
-    sock: socket.socket,
+    sock: Socket,
     streams: Streams,
     *,
     ended: int = -1,
@@ -158,7 +152,7 @@ def pump(
                     reading = False
                     poller.unregister(streams.stdin)
                     try:
-                        sock.shutdown(socket.SHUT_WR)
+                        sock.shutdown(SHUT_WR)
                     except OSError:
                         pass
                     continue
@@ -171,7 +165,7 @@ def pump(
                     poller.modify(sock, select.POLLIN | select.POLLOUT)
 
 
-def _send(sock: socket.socket, data: bytes) -> bytes:
+def _send(sock: Socket, data: bytes) -> bytes:
     """Send one packet; what could not be sent now."""
     try:
         return data[sock.send(data) :]

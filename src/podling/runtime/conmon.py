@@ -13,8 +13,8 @@ import time
 from podling.config.settings import Settings, find_program
 from podling.errors import RuntimeFailed
 from podling.linux.proc import is_alive
-from podling.runtime.oci_runtime import OCIRuntime, failure
 from podling.linux.process import spawn
+from podling.runtime.oci_runtime import OCIRuntime, failure
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -183,8 +183,9 @@ def _start(arguments: list[str], bundle: Bundle, *, passthrough: bool = False, r
 
 
 def _read_report(reader: int) -> dict[str, Any] | None:
-    import json
     import select
+
+    from podling.oci import json
 
     text = b""
     poller = select.poll()

@@ -95,7 +95,7 @@ def failure(what: str, message: str) -> RuntimeFailed | WrongState:
 
 def _plain(message: str) -> str:
     """crun and runc log JSON lines; the last one with a text counts."""
-    import json
+    from podling.oci import json
 
     found = ""
     for line in message.strip().splitlines():

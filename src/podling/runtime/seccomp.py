@@ -6,10 +6,10 @@ the profile, the capabilities and the machine, so it is compiled once and kept b
 
 from __future__ import annotations
 
-import json
 import os
 
 from podling.errors import InvalidInput, Unsupported
+from podling.oci import json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ DEFAULT_VERSION = 1
 def default_profile(capabilities: list[str]) -> dict[str, Any]:
     """The default profile for a container with these capabilities, as the runtime spec's `linux.seccomp`."""
     with open(os.path.join(_HERE, "seccomp.json")) as file:
-        facts = json.load(file)
+        facts = json.loads(file.read())
     machine = os.uname().machine
     allowed = list(facts["allow"])
     refused = list(facts["errno_eperm"])
@@ -73,7 +73,7 @@ def load_profile(path: str, capabilities: list[str]) -> dict[str, Any]:
     """A profile file: the runtime spec's form, or Docker's and Podman's with `includes`, `excludes` and `archMap`."""
     try:
         with open(path) as file:
-            document = json.load(file)
+            document = json.loads(file.read())
     except OSError as error:
         raise InvalidInput(f"seccomp profile {path}: {error.strerror}") from None
     except ValueError as error:
@@ -106,7 +106,7 @@ def load_profile(path: str, capabilities: list[str]) -> dict[str, Any]:
             profile[key] = document[key]
     architectures = document.get("architectures") or []
     with open(os.path.join(_HERE, "seccomp.json")) as file:
-        ours = json.load(file)["architectures"].get(machine, [])
+        ours = json.loads(file.read())["architectures"].get(machine, [])
     for entry in document.get("archMap") or ():
         if ours and entry["architecture"] == ours[0]:
             architectures = [entry["architecture"], *(entry.get("subArchitectures") or ())]

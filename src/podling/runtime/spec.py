@@ -288,10 +288,11 @@ def _add_seccomp(spec: dict[str, Any], wanted: str, caps: list[str], place: Plac
         return
     if wanted:
         import hashlib
-        import json
+
+        from podling.oci import json
 
         profile = seccomp.load_profile(wanted, caps)
-        key = "custom-" + hashlib.sha256(json.dumps(profile, sort_keys=True).encode()).hexdigest()[:32]
+        key = "custom-" + hashlib.sha256(json.dumps(profile).encode()).hexdigest()[:32]
     else:
         profile = seccomp.default_profile(caps)
         bits = sum(1 << capabilities.ALL.index(name.removeprefix("CAP_")) for name in caps)

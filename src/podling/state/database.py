@@ -7,10 +7,10 @@ Where a file system cannot do WAL (NFS), SQLite keeps its DELETE journal; nothin
 from __future__ import annotations
 
 import os
-import sqlite3
 from _thread import get_ident
 
 from podling.errors import StateError, StorageFull
+from podling.state import sqlite
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,21 +33,21 @@ class Database:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._connections: dict[int, sqlite3.Connection] = {}
+        self._connections: dict[int, sqlite.Connection] = {}
 
     @property
-    def connection(self) -> sqlite3.Connection:
+    def connection(self) -> sqlite.Connection:
         """This thread's connection. A connection must not cross a fork; a child of ours only calls the kernel and exits."""
         connection = self._connections.get(get_ident())
         if connection is None:
             connection = self._connections[get_ident()] = self._connect()
         return connection
 
-    def _connect(self) -> sqlite3.Connection:
+    def _connect(self) -> sqlite.Connection:
         from podling.state.migrations import VERSION, prepare
 
         try:
-            connection = sqlite3.connect(
+            connection = sqlite.connect(
                 self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
             )
             version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -56,11 +56,11 @@ class Database:
                 prepare(connection, version, self.path)
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute("PRAGMA foreign_keys=ON")
-        except sqlite3.Error as error:
+        except sqlite.Error as error:
             raise self._translated(error) from error
         return connection
 
-    def _translated(self, error: sqlite3.Error) -> StateError | StorageFull:
+    def _translated(self, error: sqlite.Error) -> StateError | StorageFull:
         text = str(error)
         if "disk is full" in text or "disk I/O error" in text and _is_full(self.path):
             return StorageFull(f"no space left to write {self.path}", hint="free some space on that file system")
@@ -76,7 +76,7 @@ class Database:
         """All rows of a query."""
         try:
             return self.connection.execute(sql, values).fetchall()
-        except sqlite3.Error as error:
+        except sqlite.Error as error:
             raise self._translated(error) from error
 
     def row(self, sql: str, *values: Any) -> tuple[Any, ...] | None:
@@ -84,7 +84,7 @@ class Database:
         try:
             row: tuple[Any, ...] | None = self.connection.execute(sql, values).fetchone()
             return row
-        except sqlite3.Error as error:
+        except sqlite.Error as error:
             raise self._translated(error) from error
 
     def value(self, sql: str, *values: Any) -> Any:
@@ -98,7 +98,7 @@ class Database:
             cursor = self.connection.execute(sql, values)
             names = [column[0] for column in cursor.description]
             return [dict(zip(names, row, strict=True)) for row in cursor]
-        except sqlite3.Error as error:
+        except sqlite.Error as error:
             raise self._translated(error) from error
 
     def write(self) -> Transaction:
@@ -127,7 +127,7 @@ class Transaction:
     def __enter__(self) -> Transaction:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.Error as error:
+        except sqlite.Error as error:
             raise self._database._translated(error) from error
         return self
 
@@ -136,11 +136,11 @@ class Transaction:
             try:
                 self._connection.execute("COMMIT")
                 return
-            except sqlite3.Error as failure:
+            except sqlite.Error as failure:
                 self._rollback()
                 raise self._database._translated(failure) from failure
         self._rollback()
-        if isinstance(error, sqlite3.Error) and not isinstance(error, sqlite3.IntegrityError):
+        if isinstance(error, sqlite.Error) and not isinstance(error, sqlite.IntegrityError):
             raise self._database._translated(error) from error
 
     def _rollback(self) -> None:

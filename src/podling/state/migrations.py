@@ -8,16 +8,13 @@ from __future__ import annotations
 import os
 
 from podling.errors import StateError
-
-TYPE_CHECKING = False
-if TYPE_CHECKING:
-    import sqlite3
+from podling.state import sqlite
 
 VERSION = 1
 STEPS: dict[int, str] = {}
 
 
-def prepare(connection: sqlite3.Connection, version: int, path: str) -> None:
+def prepare(connection: sqlite.Connection, version: int, path: str) -> None:
     """Create the schema in an empty database, or bring an older one up to date."""
     if version > VERSION:
         raise StateError(
@@ -42,13 +39,11 @@ def prepare(connection: sqlite3.Connection, version: int, path: str) -> None:
         raise
 
 
-def _run(connection: sqlite3.Connection, script: str) -> None:
+def _run(connection: sqlite.Connection, script: str) -> None:
     """Statement by statement: `executescript` would commit the transaction that we are in."""
-    import sqlite3
-
     statement = ""
     for line in script.splitlines(keepends=True):
         statement += line
-        if sqlite3.complete_statement(statement):
+        if sqlite.complete_statement(statement):
             connection.execute(statement)
             statement = ""

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from podling.cli.command import Command
 from podling.cli.flags import Flag, UsageError
-from podling.core.exec import ExecOptions
+from podling.core.options import ExecOptions
 from podling.engine import catalogue as ops
-from podling.runtime.attach import Streams
+from podling.runtime.streams import Streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

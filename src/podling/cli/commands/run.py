@@ -8,7 +8,7 @@ from podling.cli.command import Command
 from podling.cli.flags import Flag, UsageError
 from podling.core.options import CreateOptions
 from podling.engine import catalogue as ops
-from podling.runtime.attach import Streams
+from podling.runtime.streams import Streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
