@@ -123,8 +123,6 @@ def _lock_missing(ctx: Context, chain: list[str], locks: list[Lock]) -> list[int
 def _unpack_all(
     ctx: Context, missing: list[int], chain: list[str], diff_ids: list[str], sources: list[Source], staged: dict[int, Staged],
 ) -> None:
-    import sys
-
     store = ctx.store
     independent = store.driver.independent
 
@@ -151,15 +149,12 @@ def _unpack_all(
 
     for position in missing:  # overlay layers do not look at each other, only their order of keys is fixed here
         staged[position] = store.stage(chain[position], parent_of(position))
-    interval = sys.getswitchinterval()
-    sys.setswitchinterval(0.0005)  # threads hand work to each other all the time here
     pool = ThreadPoolExecutor(max_workers=min(len(missing), 3))
     try:
         for future in [pool.submit(unpack, position) for position in missing]:
             future.result()
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
-        sys.setswitchinterval(interval)
 
 
 def image_of_tar(ctx: Context, chunks: Iterator[bytes], config: dict[str, Any], comment: str, name: str, platform: str = "") -> str:

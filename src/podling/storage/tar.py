@@ -139,7 +139,7 @@ class Reader:
                 else:
                     long_link = _text(body)
                 continue
-            member = self._member(header, kind, size, {**self._globals, **extended} if self._globals else extended)
+            member = self._member(header, kind, size, {**self._globals, **extended} if self._globals else extended, long_name)
             if long_name and "path" not in extended:
                 member.name = long_name
             if long_link and "linkpath" not in extended:
@@ -170,7 +170,7 @@ class Reader:
             rest = self._read_chunk()
         self._buffer, self._position = b"", 0
 
-    def _member(self, header: bytes, kind: bytes, size: int, extended: dict[str, bytes]) -> Member:
+    def _member(self, header: bytes, kind: bytes, size: int, extended: dict[str, bytes], long_name: str) -> Member:
         member = Member()
         member.kind = REGULAR if kind in (b"\0", b"7") else kind
         member.name = _text(header[:100])
@@ -183,10 +183,11 @@ class Reader:
             member.major, member.minor = _number(header[329:337]), _number(header[337:345])
         if header[257:263] == b"ustar\0" and header[345]:
             member.name = f"{_text(header[345:500])}/{member.name}"
-        if member.kind == REGULAR and member.name.endswith("/"):  # as tar of 1979 marked folders
-            member.kind = FOLDER
         if extended:
             size = _apply_pax(member, extended, size)
+        name = long_name or member.name
+        if member.kind == REGULAR and name.endswith("/"):  # as tar of 1979 marked folders; not if a pax name was cut here
+            member.kind = FOLDER
         if member.kind != REGULAR and kind != b"S":
             size = 0 if kind in (LINK, SYMLINK, CHARACTER, BLOCKDEV, FOLDER, FIFO) else size
         member.size = member.real_size = self._left = size
