@@ -11,13 +11,15 @@
 
 from __future__ import annotations
 
+from podling.version import VERSION
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from podling.engine import Engine
 
-__version__ = "0.1.0"
+__version__ = VERSION
 __all__ = ["__version__", "open"]
 
 

@@ -76,7 +76,9 @@ class NoSuchContainer(NotFound):
 class NoSuchImage(NotFound):
     reference = "no-such-image"
 
-    def __init__(self, name: str, hint: str = "`podling images` lists the images here; `podling pull` fetches one") -> None:
+    def __init__(
+        self, name: str, hint: str = "`podling images` lists the images here; `podling pull` fetches one"
+    ) -> None:
         super().__init__(f"{name}: image not known", hint=hint, cause="image not known")
 
 

@@ -40,7 +40,9 @@ class Command:
         if 0 <= self.most < count:
             if not self.most:
                 raise UsageError(f"`podling {path}` takes no arguments")
-            raise UsageError(f"`podling {path}` accepts at most {self.most} argument{'s' if self.most > 1 else ''}, received {count}")
+            raise UsageError(
+                f"`podling {path}` accepts at most {self.most} argument{'s' if self.most > 1 else ''}, received {count}"
+            )
 
 
 HELP = Flag("help", "h", "bool", "Show this help")

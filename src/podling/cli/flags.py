@@ -28,7 +28,16 @@ class Flag:
     __slots__ = ("bare", "default", "field", "help", "kind", "name", "short", "value")
 
     def __init__(
-        self, name: str, short: str, kind: str, help: str, default: Any = None, *, field: str = "", value: str = "", bare: str | None = None
+        self,
+        name: str,
+        short: str,
+        kind: str,
+        help: str,
+        default: Any = None,
+        *,
+        field: str = "",
+        value: str = "",
+        bare: str | None = None,
     ) -> None:
         self.name, self.short, self.kind, self.help = name, short, kind, help
         blank: dict[str, Any] = {"bool": False, "string": "", "int": 0, "float": 0.0, "list": [], "slice": []}

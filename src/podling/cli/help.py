@@ -31,7 +31,16 @@ def _flag_lines(flags: tuple[Flag, ...]) -> list[tuple[str, str]]:
 
 def command_help(path: str, command: Command) -> str:
     summary = table.COMMANDS[path][2]
-    parts = [summary, "", "Description:", f"  {command.description}", "", "Usage:", f"  podling {path} {command.usage}".rstrip(), ""]
+    parts = [
+        summary,
+        "",
+        "Description:",
+        f"  {command.description}",
+        "",
+        "Usage:",
+        f"  podling {path} {command.usage}".rstrip(),
+        "",
+    ]
     if command.examples:
         parts += ["Examples:", *(f"  podling {example}" for example in command.examples), ""]
     parts += ["Options:", _wrapped(_flag_lines(command.flags)), ""]
@@ -42,7 +51,11 @@ def group_help(path: str) -> str:
     """The commands of a group, or of the whole program."""
     if path:
         title, usage = table.GROUPS[path], f"podling {path} [command]"
-        names = {name.partition(" ")[2]: entry for name, entry in table.COMMANDS.items() if name.startswith(path + " ") and name not in _HIDDEN}
+        names = {
+            name.partition(" ")[2]: entry
+            for name, entry in table.COMMANDS.items()
+            if name.startswith(path + " ") and name not in _HIDDEN
+        }
     else:
         title, usage = "Manage containers and images without a daemon", "podling [options] [command]"
         names = {name: entry for name, entry in table.COMMANDS.items() if " " not in name}
@@ -60,7 +73,9 @@ def unknown_command(path: str, name: str) -> str:
     prefix = f"{path} " if path else ""
     if name.startswith("-"):
         return f"Error: unknown flag: {name}\nSee 'podling {prefix}--help'\n"
-    known = [command.removeprefix(prefix) for command in (*table.COMMANDS, *table.ALIASES) if command.startswith(prefix)]
+    known = [
+        command.removeprefix(prefix) for command in (*table.COMMANDS, *table.ALIASES) if command.startswith(prefix)
+    ]
     known = [command for command in known if " " not in command] + ([] if path else list(table.GROUPS))
     close = difflib.get_close_matches(name, known, 3, 0.6)
     text = f"Error: unrecognized command `podling {prefix}{name}`\n"

@@ -95,7 +95,11 @@ def _system_error(error: OSError) -> int:
 
     from podling.cli.app import write
 
-    hint = "free some space on that file system" if error.errno in (errno.ENOSPC, errno.EDQUOT) else "--log-level=debug shows where"
+    hint = (
+        "free some space on that file system"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT)
+        else "--log-level=debug shows where"
+    )
     name = f" {error.filename}" if error.filename else ""
     write(2, f"Error: {error.strerror or error}{':' if name else ''}{name}\nHint: {hint}\n")
     return 125

@@ -65,7 +65,9 @@ class _Headers(dict):  # type: ignore[type-arg]
         return self[key] if key in self else key.upper()
 
 
-def print_rows(app: App, format: str, items: list[dict[str, Any]], headers: dict[str, str], *, heading: bool = True) -> None:
+def print_rows(
+    app: App, format: str, items: list[dict[str, Any]], headers: dict[str, str], *, heading: bool = True
+) -> None:
     """Print items as --format says."""
     wanted = Format(format)
     if wanted.is_json:

@@ -12,7 +12,13 @@ GLOBAL_FLAGS = (
     Flag("cgroup-manager", "", "string", 'Cgroup manager to use ("cgroupfs"|"systemd")'),
     Flag("conmon", "", "string", "Path of the conmon binary", value="path"),
     Flag("help", "h", "bool", "Show this help"),
-    Flag("log-level", "", "string", "Log messages at and above this level (trace, debug, info, warn, error, fatal, panic)", "warn"),
+    Flag(
+        "log-level",
+        "",
+        "string",
+        "Log messages at and above this level (trace, debug, info, warn, error, fatal, panic)",
+        "warn",
+    ),
     Flag("root", "", "string", "Path to the folder that holds images, containers and the database", value="path"),
     Flag("runroot", "", "string", "Path to the folder that holds runtime state, void after a reboot", value="path"),
     Flag("runtime", "", "string", "OCI runtime to run containers with: a name, or a path", "crun"),
@@ -91,7 +97,9 @@ ALIASES = {
 
 def check_globals(options: Args) -> None:
     if options.log_level not in LOG_LEVELS:
-        raise UsageError(f"log level {options.log_level!r} is not supported", hint=f"the levels are {', '.join(LOG_LEVELS)}")
+        raise UsageError(
+            f"log level {options.log_level!r} is not supported", hint=f"the levels are {', '.join(LOG_LEVELS)}"
+        )
 
 
 def resolve(words: list[str]) -> tuple[str, list[str]]:

@@ -28,7 +28,9 @@ class Fields(dict):  # type: ignore[type-arg]
 
 
 _MISSING = object()
-_ACTION = re.compile(r"\{\{(-\s)?\s*(/\*.*?\*/|(?:\"(?:[^\"\\]|\\.)*\"|`[^`]*`|'(?:[^'\\]|\\.)*'|[^\"`'])*?)\s*(\s-)?\}\}", re.S)
+_ACTION = re.compile(
+    r"\{\{(-\s)?\s*(/\*.*?\*/|(?:\"(?:[^\"\\]|\\.)*\"|`[^`]*`|'(?:[^'\\]|\\.)*'|[^\"`'])*?)\s*(\s-)?\}\}", re.S
+)
 _TOKEN = re.compile(
     r"\s*(?:(?P<string>\"(?:[^\"\\]|\\.)*\"|`[^`]*`)|(?P<char>'(?:[^'\\]|\\.)+')|(?P<number>[+-]?(?:0[xX][0-9a-fA-F]+|\d+\.?\d*(?:[eE][+-]?\d+)?))"
     r"|(?P<field>(?:\.[A-Za-z_]\w*)+)|(?P<variable>\$\w*(?:\.[A-Za-z_]\w*)*)|(?P<name>[A-Za-z_]\w*)|(?P<op>:=|[|()=,.]))"
@@ -213,7 +215,10 @@ class _Parser:
         elif kind == "char":
             node = ("value", ord(_unquote(text)[0]))
         elif kind == "number":
-            node = ("value", float(text) if any(c in text for c in ".eE") and not text.lower().startswith("0x") else int(text, 0))
+            node = (
+                "value",
+                float(text) if any(c in text for c in ".eE") and not text.lower().startswith("0x") else int(text, 0),
+            )
         elif kind == "field":
             node = ("field", ("dot",), text[1:].split("."))
         elif kind == "variable":
@@ -416,7 +421,11 @@ def show(value: Any) -> str:
         return str(int(value)) if value == int(value) and abs(value) < 1e21 else repr(value)
     if isinstance(value, dict):
         inner = " ".join(f"{key}:{show(value[key])}" for key in sorted(value))
-        return f"{{{' '.join(show(item) for item in value.values() if not callable(item))}}}" if isinstance(value, Fields) else f"map[{inner}]"
+        return (
+            f"{{{' '.join(show(item) for item in value.values() if not callable(item))}}}"
+            if isinstance(value, Fields)
+            else f"map[{inner}]"
+        )
     if isinstance(value, list | tuple):
         return f"[{' '.join(show(item) for item in value)}]"
     return str(value)
@@ -485,7 +494,9 @@ def _printf(form: str, *values: Any) -> str:
         if verb in "vs":
             return f"{spec.replace('%0', '%')}s" % show(value)
         if verb == "T":
-            return {str: "string", bool: "bool", int: "int", float: "float64", list: "[]interface {}"}.get(type(value), "map[string]interface {}")
+            return {str: "string", bool: "bool", int: "int", float: "float64", list: "[]interface {}"}.get(
+                type(value), "map[string]interface {}"
+            )
         if verb == "t":
             return f"{spec}s" % show(bool(value))
         if verb == "b":

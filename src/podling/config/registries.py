@@ -62,7 +62,10 @@ class Registries(Record):
 def _files() -> list[str]:
     if override := os.environ.get("CONTAINERS_REGISTRIES_CONF"):
         return [override]
-    main = next((p for p in ("/etc/containers/registries.conf", "/usr/share/containers/registries.conf") if os.path.exists(p)), None)
+    main = next(
+        (p for p in ("/etc/containers/registries.conf", "/usr/share/containers/registries.conf") if os.path.exists(p)),
+        None,
+    )
     found = [main] if main else []
     for folder in ("/usr/share/containers/registries.conf.d", "/etc/containers/registries.conf.d"):
         if os.path.isdir(folder):

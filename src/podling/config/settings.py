@@ -32,7 +32,8 @@ class Settings(Record):
         """With every default filled in; the paths absolute."""
         if os.geteuid() != 0:
             raise InvalidInput(
-                "this version of podling runs containers as root only", hint="run it with sudo; rootless comes with a later version"
+                "this version of podling runs containers as root only",
+                hint="run it with sudo; rootless comes with a later version",
             )
         root = os.path.abspath(self.root or "/var/lib/podling")
         runroot = os.path.abspath(self.runroot or "/run/podling")
@@ -51,7 +52,12 @@ class Settings(Record):
 
     def arguments(self) -> list[str]:
         """Global flags that make another podling use the same stores: for conmon's exit command."""
-        flags = [f"--root={self.root}", f"--runroot={self.runroot}", f"--tmpdir={self.tmpdir}", f"--runtime={self.runtime}"]
+        flags = [
+            f"--root={self.root}",
+            f"--runroot={self.runroot}",
+            f"--tmpdir={self.tmpdir}",
+            f"--runtime={self.runtime}",
+        ]
         flags += [f"--cgroup-manager={self.cgroup_manager}"]
         flags += [f"--runtime-flag={flag}" for flag in self.runtime_flags]
         flags += [f"--storage-opt={option}" for option in self.storage_opts]

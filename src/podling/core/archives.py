@@ -92,7 +92,9 @@ def save(ctx: Context, names: list[str], path: str = "", fd: int = -1, format: s
             continue
         config = ctx.db.value("SELECT config FROM images WHERE id=?", image.id)
         keys = list(reversed(ctx.store.chain(image.layer))) if image.layer else []
-        chosen[image.id] = archive.SavedImage(config=config, names=by_name, layers=[_layer_source(ctx, key) for key in keys])
+        chosen[image.id] = archive.SavedImage(
+            config=config, names=by_name, layers=[_layer_source(ctx, key) for key in keys]
+        )
     temporary = f"{path}.{os.getpid()}.part" if path and not _is_special(path) else path
     out = archive.open_output(temporary) if path else os.fdopen(os.dup(fd), "wb")
     try:
@@ -126,7 +128,13 @@ _CHANGES = ("CMD", "ENTRYPOINT", "ENV", "EXPOSE", "LABEL", "ONBUILD", "STOPSIGNA
 
 
 def import_tar(
-    ctx: Context, path: str = "", fd: int = -1, name: str = "", changes: list[str] | None = None, message: str = "", platform: str = ""
+    ctx: Context,
+    path: str = "",
+    fd: int = -1,
+    name: str = "",
+    changes: list[str] | None = None,
+    message: str = "",
+    platform: str = "",
 ) -> str:
     """Make an image of a root file system in a tar; its id."""
     ctx.recover()
@@ -140,7 +148,14 @@ def import_tar(
         except OSError as error:
             raise InvalidInput(f"{path}: {error.strerror}") from None
     try:
-        return image_of_tar(ctx, _read_fd(fd), config, message or f"imported from {os.path.basename(path) if path else 'standard input'}", full, platform)
+        return image_of_tar(
+            ctx,
+            _read_fd(fd),
+            config,
+            message or f"imported from {os.path.basename(path) if path else 'standard input'}",
+            full,
+            platform,
+        )
     finally:
         if path:
             os.close(fd)

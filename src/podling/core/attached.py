@@ -48,7 +48,9 @@ class _Signals:
             self._old.append((number, signals.signal(number, self._handle)))
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for number, handler in self._old:
             signals.signal(number, handler)
         if self._fds[0] >= 0:
@@ -167,7 +169,8 @@ def attach_to(container: Container, streams: Streams, sig_proxy: bool) -> int | 
     """Join a running container; its exit code when it ends, None when the user detaches."""
     if not container.is_alive:
         raise WrongState(
-            "you can only attach to running containers: container state improper", hint=f"podling start --attach {container.name}"
+            "you can only attach to running containers: container state improper",
+            hint=f"podling start --attach {container.name}",
         )
     session = Session(container.bundle.folder, streams)
     attended = container.bundle.attended()

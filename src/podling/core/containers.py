@@ -92,7 +92,9 @@ class Container:
         return actual(self.ctx, self.id, self.status, self.pid, self.pid_start, self.exit_code, self.finished)
 
 
-def actual(ctx: Context, id: str, status: str, pid: int, pid_start: int, code: int, finished: int) -> tuple[str, int, int]:
+def actual(
+    ctx: Context, id: str, status: str, pid: int, pid_start: int, code: int, finished: int
+) -> tuple[str, int, int]:
     """The truth about a row without writing: a dead process is exited, with the code in its exit file, else 255."""
     if status not in ALIVE or is_alive(pid, pid_start):
         return status, code, finished
@@ -133,7 +135,9 @@ def every(ctx: Context, where: str = "1") -> list[Container]:
     return [Container(ctx, row) for row in ctx.db.records(f"SELECT * FROM containers WHERE {where} ORDER BY key")]
 
 
-def select(ctx: Context, names: list[str], *, all: bool = False, latest_only: bool = False, filters: list[str] | None = None) -> list[Container]:
+def select(
+    ctx: Context, names: list[str], *, all: bool = False, latest_only: bool = False, filters: list[str] | None = None
+) -> list[Container]:
     """What a command's arguments name: names, --all, --latest, or --filter."""
     if latest_only:
         return [latest(ctx)]

@@ -56,7 +56,9 @@ class Context:
         if name not in self._runtimes:
             settings = self.settings
             systemd = settings.cgroup_manager == "systemd"
-            self._runtimes[name] = OCIRuntime(name, settings.runroot, flags=settings.runtime_flags, systemd_cgroup=systemd)
+            self._runtimes[name] = OCIRuntime(
+                name, settings.runroot, flags=settings.runtime_flags, systemd_cgroup=systemd
+            )
         return self._runtimes[name]
 
     def folder(self, container: str) -> str:

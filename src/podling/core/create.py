@@ -54,7 +54,9 @@ def _claim(path: str) -> str:
     try:
         os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644))
     except FileExistsError:
-        raise InvalidInput(f"container id file exists. Ensure another container is not using it or delete {path}", hint=f"rm {path}") from None
+        raise InvalidInput(
+            f"container id file exists. Ensure another container is not using it or delete {path}", hint=f"rm {path}"
+        ) from None
     except OSError as error:
         raise InvalidInput(f"--cidfile {path}: {error.strerror}") from None
     return path
@@ -85,6 +87,7 @@ def _create(ctx: Context, options: CreateOptions) -> Container:
     from podling.runtime.spec import check_host
 
     check_host(config)
+    ctx.runtime(config.runtime)
     staged = ctx.store.stage(f"container {config.id}", image.layer, writable=True) if image else None
     try:
         while True:
@@ -203,7 +206,9 @@ def rename(container: Container, name: str) -> None:
             with ctx.db.write() as tx:
                 document = json.dumps(config.to_json())
                 tx.update("containers", container.key, name=name, config=document)
-                tx.event("container", "rename", container.id, name, container.image, json.dumps({"oldName": container.name}))
+                tx.event(
+                    "container", "rename", container.id, name, container.image, json.dumps({"oldName": container.name})
+                )
         except sqlite.IntegrityError as error:
             raise _conflict(ctx, name, error) from None
 
@@ -213,7 +218,11 @@ def describe_ports(config: ContainerConfig) -> str:
     shown = []
     for port in config.ports:
         host = f"{port.host_port}-{port.host_port + port.span - 1}" if port.span > 1 else str(port.host_port)
-        inner = f"{port.container_port}-{port.container_port + port.span - 1}" if port.span > 1 else str(port.container_port)
+        inner = (
+            f"{port.container_port}-{port.container_port + port.span - 1}"
+            if port.span > 1
+            else str(port.container_port)
+        )
         shown.append(f"{port.host_ip or '0.0.0.0'}:{host}->{inner}/{port.protocol}")
     published = {f"{p.container_port + offset}/{p.protocol}" for p in config.ports for offset in range(p.span)}
     shown += [text for text in config.exposed if text not in published]
@@ -278,7 +287,7 @@ def build_config(ctx: Context, options: CreateOptions, image: dict[str, Any]) ->
         ip=options.ip,
         mac=options.mac_address,
         pid_mode=_namespace(ctx, "--pid", options.pid),
-        ipc_mode=_namespace(ctx, "--ipc", options.ipc),
+        ipc_mode=_namespace(ctx, "--ipc", options.ipc or "shareable"),
         uts_mode=_namespace(ctx, "--uts", options.uts),
         cgroup_mode=_namespace(ctx, "--cgroupns", options.cgroupns or ("host" if options.privileged else "")),
         cgroup_parent=options.cgroup_parent,
@@ -316,7 +325,8 @@ def _argv(options: CreateOptions, image: dict[str, Any]) -> tuple[list[str], lis
         command = image.get("Cmd") or []
     if not entrypoint and not command:
         raise InvalidInput(
-            "no command or entrypoint provided, and no CMD or ENTRYPOINT from image", hint="give a command after the image's name"
+            "no command or entrypoint provided, and no CMD or ENTRYPOINT from image",
+            hint="give a command after the image's name",
         )
     return list(entrypoint), list(command)
 
@@ -385,7 +395,9 @@ def _resources(options: CreateOptions) -> Resources:
     return Resources(
         memory=memory,
         memory_swap=swap,
-        memory_reservation=parse.size(options.memory_reservation, "--memory-reservation") if options.memory_reservation else 0,
+        memory_reservation=parse.size(options.memory_reservation, "--memory-reservation")
+        if options.memory_reservation
+        else 0,
         memory_swappiness=options.memory_swappiness,
         oom_kill_disable=options.oom_kill_disable,
         cpu_shares=options.cpu_shares,
@@ -447,11 +459,11 @@ def _add_hosts(items: list[str]) -> list[str]:
 
 
 def _namespace(ctx: Context, flag: str, text: str) -> str:
-    """private, host, container:ID (the full id), or ns:PATH."""
-    if text in ("", "private", "shareable"):
+    """private, host, container:ID (the full id), or ns:PATH; --ipc also knows shareable."""
+    if text in ("", "private"):
         return "private"
-    if text == "host":
-        return "host"
+    if text == "host" or (text == "shareable" and flag == "--ipc"):
+        return text
     kind, _, rest = text.partition(":")
     if kind == "container" and rest:
         return f"container:{find(ctx, rest).id}"
@@ -494,7 +506,7 @@ def _ports(options: CreateOptions, image: dict[str, Any], config: ContainerConfi
         for number, protocol in parse.exposed(text)
     ]
     if config.network != "bridge":
-        return [], exposed if config.network == "host" else exposed
+        return [], exposed
     ports = [port for text in options.publish for port in parse.publish(text)]
     if options.publish_all:
         known = {(port.container_port, port.protocol) for port in ports}
@@ -513,7 +525,9 @@ def _ports(options: CreateOptions, image: dict[str, Any], config: ContainerConfi
 def _logging(ctx: Context, options: CreateOptions, id: str) -> tuple[str, str, int, str]:
     driver = options.log_driver or "k8s-file"
     if driver not in LOG_DRIVERS:
-        raise InvalidInput(f"--log-driver {driver!r}: invalid log driver", hint=f"the drivers are {', '.join(LOG_DRIVERS)}")
+        raise InvalidInput(
+            f"--log-driver {driver!r}: invalid log driver", hint=f"the drivers are {', '.join(LOG_DRIVERS)}"
+        )
     path, log_size, tag = "", -1, ""
     for text in options.log_opt:
         key, equals, value = text.partition("=")

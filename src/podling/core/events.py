@@ -47,7 +47,8 @@ def stream(ctx: Context, since: str, until: str, filters: list[str], follow: boo
         last = 0
     while True:
         for seq, *columns in ctx.db.rows(
-            "SELECT seq, time, type, action, id, name, image, attributes FROM events WHERE seq > ? ORDER BY seq LIMIT 1000", last
+            "SELECT seq, time, type, action, id, name, image, attributes FROM events WHERE seq > ? ORDER BY seq LIMIT 1000",
+            last,
         ):
             last = seq
             event = Event(

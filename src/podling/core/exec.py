@@ -7,11 +7,13 @@ terminal, or detached, a conmon holds the session as it holds a container.
 from __future__ import annotations
 
 import os
+import stat
 
 from podling.core import users
 from podling.core.containers import Container
 from podling.core.options import ExecOptions
-from podling.errors import InvalidInput, WrongState
+from podling.errors import CommandNotFound, CommandNotInvocable, InvalidInput, WrongState
+from podling.linux.calls import open_in_root
 from podling.linux.files import remove_tree
 from podling.linux.proc import start_time
 from podling.linux.process import spawn
@@ -40,7 +42,9 @@ def _process(container: Container, options: ExecOptions) -> dict[str, Any]:
     root = f"/proc/{container.pid}/root"
     identity = users.resolve(root, options.user or config.user, [] if options.user else config.groups)
     privileged = options.privileged or security.privileged
-    caps = capabilities.effective(privileged=privileged, add=security.cap_add, drop=[] if options.privileged else security.cap_drop)
+    caps = capabilities.effective(
+        privileged=privileged, add=security.cap_add, drop=[] if options.privileged else security.cap_drop
+    )
     env = dict(config.env)
     if options.tty:
         env["TERM"] = "xterm"
@@ -50,6 +54,7 @@ def _process(container: Container, options: ExecOptions) -> dict[str, Any]:
     workdir = options.workdir or config.workdir
     if not workdir.startswith("/"):
         raise InvalidInput(f"--workdir {workdir!r}: must be absolute")
+    _check_command(root, options.command[0], env.get("PATH", ""), workdir)
     process: dict[str, Any] = {
         "terminal": options.tty,
         "user": spec.user_entry(identity.uid, identity.gid, identity.groups, config.umask),
@@ -62,6 +67,53 @@ def _process(container: Container, options: ExecOptions) -> dict[str, Any]:
     if security.apparmor:
         process["apparmorProfile"] = security.apparmor
     return process
+
+
+def _check_command(root: str, name: str, search: str, workdir: str) -> None:
+    """Tell a missing command or folder before the runtime is started, whose message would end up in the process's output.
+
+    Raises:
+        CommandNotFound, CommandNotInvocable, InvalidInput.
+    """
+    root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        if _mode(root_fd, workdir) is None:
+            raise CommandNotInvocable(
+                f"workdir {workdir!r} does not exist in the container", hint="give another one with --workdir"
+            )
+        paths = (
+            [os.path.join(workdir, name)]
+            if "/" in name
+            else [f"{folder}/{name}" for folder in search.split(":") if folder]
+        )
+        modes = [mode for path in paths if (mode := _mode(root_fd, path)) is not None]
+    finally:
+        os.close(root_fd)
+    if not modes:
+        where = "" if "/" in name else " in $PATH"
+        raise CommandNotFound(
+            f"executable file `{name}` not found{where}: No such file or directory: "
+            "OCI runtime attempted to invoke a command that was not found",
+            hint="the command must be in the container, by full path or in its PATH",
+            cause="command not found",
+        )
+    if not any(stat.S_ISREG(mode) and mode & 0o111 for mode in modes):
+        raise CommandNotInvocable(
+            f"`{name}`: Permission denied: OCI permission denied",
+            hint="it has no execute permission, or is a folder",
+            cause="permission denied",
+        )
+
+
+def _mode(root_fd: int, path: str) -> int | None:
+    try:
+        fd = open_in_root(root_fd, path, os.O_PATH)
+    except OSError:
+        return None
+    try:
+        return os.fstat(fd).st_mode
+    finally:
+        os.close(fd)
 
 
 def _begin(container: Container, options: ExecOptions) -> tuple[str, str]:
@@ -81,7 +133,9 @@ def _begin(container: Container, options: ExecOptions) -> tuple[str, str]:
         file.write(json.dumps(_process(container, options)))
     ctx = container.ctx
     with ctx.db.write() as tx:
-        tx.insert("exec_sessions", id=session, container=container.key, created=now(), config=json.dumps(options.to_json()))
+        tx.insert(
+            "exec_sessions", id=session, container=container.key, created=now(), config=json.dumps(options.to_json())
+        )
         tx.event("container", "exec", container.id, container.name, container.image, json.dumps({"execID": session}))
     return session, folder
 
@@ -120,7 +174,15 @@ def run(container: Container, options: ExecOptions, streams: Streams, detach_key
 def _direct(container: Container, options: ExecOptions, folder: str, streams: Streams) -> int:
     runtime = container.ctx.runtime(container.config.runtime)
     log = f"{folder}/oci-log"
-    argv = [runtime.path, *runtime.arguments, f"--log={log}", "--log-format=json", "exec", "--process", f"{folder}/process.json"]
+    argv = [
+        runtime.path,
+        *runtime.arguments,
+        f"--log={log}",
+        "--log-format=json",
+        "exec",
+        "--process",
+        f"{folder}/process.json",
+    ]
     keep = list(range(3, 3 + options.preserve_fds))
     if keep:
         argv += ["--preserve-fds", str(options.preserve_fds)]
@@ -143,14 +205,17 @@ def _with_terminal(
     from podling.core.attached import Session
 
     ctx = container.ctx
-    joined = Session(folder, Streams(stdin=streams.stdin, stdout=streams.stdout, stderr=streams.stderr, tty=True, detach_keys=detach_keys))
+    joined = Session(
+        folder,
+        Streams(stdin=streams.stdin, stdout=streams.stdout, stderr=streams.stderr, tty=True, detach_keys=detach_keys),
+    )
     pid = conmon.create_exec(
         ctx.settings, ctx.runtime(container.config.runtime), container.id, session, folder, tty=True, stdin=options.interactive,
         exit_folder=folder, connect=joined.connect,
     )  # fmt: skip
     _record_pid(container, session, pid)
     joined.resize()
-    exit_file = f"{folder}/{session}"
+    exit_file = f"{folder}/{container.id}"  # conmon names it after the container, not after the session
     if not joined.run(pid, exit_file, None):
         return None
     found = conmon.exit_code(exit_file)

@@ -82,5 +82,7 @@ def duration(text: str) -> int:
         total += float(number) * _UNITS[unit]
         number, rest = "", rest[len(unit) :]
     if rest or number or not text:
-        raise InvalidInput(f"{text!r} is no time", hint="times look like 2026-01-02T15:04:05, 1767366245, or 10m for ten minutes ago")
+        raise InvalidInput(
+            f"{text!r} is no time", hint="times look like 2026-01-02T15:04:05, 1767366245, or 10m for ten minutes ago"
+        )
     return int(total)

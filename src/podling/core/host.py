@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 
-from podling import __version__
 from podling.config.settings import find_program
 from podling.errors import PodlingError
 from podling.linux.process import run
 from podling.oci.image import host_platform
+from podling.version import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def version() -> dict[str, Any]:
     return {
         "Client": {
             "APIVersion": API_VERSION,
-            "Version": __version__,
+            "Version": VERSION,
             "GoVersion": f"python{sys.version.split()[0]}",
             "GitCommit": "",
             "BuiltTime": "",
@@ -45,7 +45,11 @@ def _program(name: str) -> dict[str, str]:
         path = find_program(name)
     except PodlingError:
         return {"path": "", "package": "", "version": ""}
-    return {"path": path, "package": "", "version": run([path, "--version"], capture=True).stdout.decode("utf-8", "replace").strip()}
+    return {
+        "path": path,
+        "package": "",
+        "version": run([path, "--version"], capture=True).stdout.decode("utf-8", "replace").strip(),
+    }
 
 
 def _memory() -> dict[str, int]:
@@ -67,7 +71,11 @@ def _distribution() -> dict[str, str]:
                     if equals:
                         values[key] = value.strip('"')
             break
-    return {"distribution": values.get("ID", "unknown"), "version": values.get("VERSION_ID", "unknown"), "codename": values.get("VERSION_CODENAME", "")}
+    return {
+        "distribution": values.get("ID", "unknown"),
+        "version": values.get("VERSION_ID", "unknown"),
+        "codename": values.get("VERSION_CODENAME", ""),
+    }
 
 
 def _cgroup_version() -> str:
@@ -137,7 +145,12 @@ def info(ctx: Context) -> dict[str, Any]:
         },
         "store": {
             "configFile": "",
-            "containerStore": {"number": total, "paused": paused, "running": running, "stopped": total - running - paused},
+            "containerStore": {
+                "number": total,
+                "paused": paused,
+                "running": running,
+                "stopped": total - running - paused,
+            },
             "graphDriverName": ctx.store.driver.name,
             "graphOptions": dict(option.partition("=")[::2] for option in settings.storage_opts),
             "graphRoot": settings.root,
@@ -151,7 +164,12 @@ def info(ctx: Context) -> dict[str, Any]:
             "volumePath": f"{settings.root}/volumes",
         },
         "registries": {"search": _search()},
-        "plugins": {"volume": ["local"], "network": ["bridge"], "log": ["k8s-file", "none", "passthrough", "journald"], "authorization": None},
+        "plugins": {
+            "volume": ["local"],
+            "network": ["bridge"],
+            "log": ["k8s-file", "none", "passthrough", "journald"],
+            "authorization": None,
+        },
         "version": version()["Client"],
     }
 

@@ -15,7 +15,19 @@ if TYPE_CHECKING:
     from podling.core.context import Context
     from podling.state.database import Transaction
 
-FILTERS = ("reference", "label", "dangling", "before", "since", "until", "id", "readonly", "intermediate", "containers", "digest")
+FILTERS = (
+    "reference",
+    "label",
+    "dangling",
+    "before",
+    "since",
+    "until",
+    "id",
+    "readonly",
+    "intermediate",
+    "containers",
+    "digest",
+)
 
 
 class Image(Record):
@@ -42,7 +54,14 @@ _COLUMNS = "id, layer, manifest_digest, size, created, platform, labels"
 
 def _image(row: tuple[Any, ...], names: list[str]) -> Image:
     return Image(
-        id=row[0], layer=row[1], manifest_digest=row[2], size=row[3], created=row[4], platform=row[5], labels_json=row[6], names=names
+        id=row[0],
+        layer=row[1],
+        manifest_digest=row[2],
+        size=row[3],
+        created=row[4],
+        platform=row[5],
+        labels_json=row[6],
+        names=names,
     )
 
 
@@ -86,7 +105,9 @@ def lookup(ctx: Context, text: str) -> Image | None:
     if is_hex(bare):
         rows = ctx.db.rows("SELECT id FROM images WHERE id >= ? AND id < ? LIMIT 5", bare, bare + "g")
         if len(rows) > 1:
-            raise AmbiguousName(f'"{text}" fits several images: {", ".join(row[0][:12] for row in rows)}', hint="give more digits")
+            raise AmbiguousName(
+                f'"{text}" fits several images: {", ".join(row[0][:12] for row in rows)}', hint="give more digits"
+            )
         if rows:
             return _by_id(ctx, rows[0][0])
     return None
@@ -136,7 +157,10 @@ def list_images(ctx: Context, names: list[str], filters: list[str], all: bool) -
     tags: dict[str, list[str]] = {}
     for name, id in ctx.db.rows("SELECT name, image_id FROM image_names ORDER BY name"):
         tags.setdefault(id, []).append(name)
-    images = [_image(row, tags.get(row[0], [])) for row in ctx.db.rows(f"SELECT {_COLUMNS} FROM images ORDER BY created DESC, id")]
+    images = [
+        _image(row, tags.get(row[0], []))
+        for row in ctx.db.rows(f"SELECT {_COLUMNS} FROM images ORDER BY created DESC, id")
+    ]
     if names:
         chosen = []
         for name in names:
@@ -186,7 +210,11 @@ def _filtered(ctx: Context, images: list[Image], filters: list[str]) -> list[Ima
         "intermediate": lambda image, value: not boolean(value),
         "containers": lambda image, value: (image.id in users) == boolean(value),
     }
-    return [image for image in images if all(any(tests[key](image, value) for value in values) for key, values in wanted.items())]
+    return [
+        image
+        for image in images
+        if all(any(tests[key](image, value) for value in values) for key, values in wanted.items())
+    ]
 
 
 # -- names
@@ -301,7 +329,11 @@ def history(ctx: Context, name: str) -> list[dict[str, Any]]:
     """The steps that made the image, newest first, with the size of each."""
     image = find(ctx, name)
     document = config_of(ctx, image.id)
-    sizes = [ctx.db.value("SELECT size FROM layers WHERE key=?", key) for key in reversed(ctx.store.chain(image.layer))] if image.layer else []
+    sizes = (
+        [ctx.db.value("SELECT size FROM layers WHERE key=?", key) for key in reversed(ctx.store.chain(image.layer))]
+        if image.layer
+        else []
+    )
     steps: list[dict[str, Any]] = []
     for entry in document.get("history") or [{"created": document.get("created", ""), "comment": ""} for _ in sizes]:
         empty = bool(entry.get("empty_layer"))
@@ -330,7 +362,10 @@ def inspect(ctx: Context, name: str) -> dict[str, Any]:
     assert row is not None
     manifest, document = json.loads(row[0]), json.loads(row[1])
     config = document.get("config") or {}
-    digests = [f"{repo}@{digest}" for repo, digest in ctx.db.rows("SELECT name, digest FROM image_digests WHERE image_id=?", image.id)]
+    digests = [
+        f"{repo}@{digest}"
+        for repo, digest in ctx.db.rows("SELECT name, digest FROM image_digests WHERE image_id=?", image.id)
+    ]
     chain = ctx.store.chain(image.layer) if image.layer else []
     folders = [f"{ctx.store.folder(key)}/diff" for key in chain]
     data = {"UpperDir": folders[0]} if folders else {}

@@ -88,16 +88,21 @@ def store_image(
             lock.release()
 
 
-def _record_image(tx: Transaction, id: str, layer: int | None, manifest: bytes, config: bytes, document: dict[str, Any], size: int) -> None:
+def _record_image(
+    tx: Transaction, id: str, layer: int | None, manifest: bytes, config: bytes, document: dict[str, Any], size: int
+) -> None:
     labels = (document.get("config") or {}).get("Labels") or {}
     platform = Platform(
-        os=document.get("os") or "linux", architecture=document.get("architecture") or "", variant=document.get("variant") or ""
+        os=document.get("os") or "linux",
+        architecture=document.get("architecture") or "",
+        variant=document.get("variant") or "",
     )
     tx.run(
         "INSERT INTO images (id, layer, manifest, manifest_digest, config, size, created, stored, labels, platform) "
         "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
         "ON CONFLICT (id) DO UPDATE SET manifest=excluded.manifest, manifest_digest=excluded.manifest_digest",
-        id, layer, manifest, digest_of(manifest), config, size, parse_time(document.get("created") or ""), now(), json.dumps(labels), str(platform),
+        id, layer, manifest, digest_of(manifest), config, size, parse_time(document.get("created") or ""), now(),
+        json.dumps(labels), str(platform),
     )  # fmt: skip
 
 
@@ -121,7 +126,12 @@ def _lock_missing(ctx: Context, chain: list[str], locks: list[Lock]) -> list[int
 
 
 def _unpack_all(
-    ctx: Context, missing: list[int], chain: list[str], diff_ids: list[str], sources: list[Source], staged: dict[int, Staged],
+    ctx: Context,
+    missing: list[int],
+    chain: list[str],
+    diff_ids: list[str],
+    sources: list[Source],
+    staged: dict[int, Staged],
 ) -> None:
     store = ctx.store
     independent = store.driver.independent
@@ -157,7 +167,9 @@ def _unpack_all(
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def image_of_tar(ctx: Context, chunks: Iterator[bytes], config: dict[str, Any], comment: str, name: str, platform: str = "") -> str:
+def image_of_tar(
+    ctx: Context, chunks: Iterator[bytes], config: dict[str, Any], comment: str, name: str, platform: str = ""
+) -> str:
     """One layer from `chunks`; unlike with a pull its digest is known only after it has been unpacked."""
     staged = ctx.store.stage("import", None)
     try:
@@ -183,7 +195,12 @@ def image_of_tar(ctx: Context, chunks: Iterator[bytes], config: dict[str, Any], 
             _record_image(tx, id, known[0] if known else staged.key, manifest, data, document, staged.size)
             if name:
                 tx.run("INSERT OR REPLACE INTO image_names VALUES (?, ?)", name, id)
-                tx.run("INSERT OR REPLACE INTO image_digests VALUES (?, ?, ?)", name.rpartition(":")[0], digest_of(manifest), id)
+                tx.run(
+                    "INSERT OR REPLACE INTO image_digests VALUES (?, ?, ?)",
+                    name.rpartition(":")[0],
+                    digest_of(manifest),
+                    id,
+                )
             tx.event("image", "import", id, name)
         return id
     finally:

@@ -17,7 +17,16 @@ if TYPE_CHECKING:
 
     from podling.runtime.config import ContainerConfig
 
-_SIGNALS = {1: "SIGHUP", 2: "SIGINT", 3: "SIGQUIT", 9: "SIGKILL", 10: "SIGUSR1", 12: "SIGUSR2", 15: "SIGTERM", 28: "SIGWINCH"}
+_SIGNALS = {
+    1: "SIGHUP",
+    2: "SIGINT",
+    3: "SIGQUIT",
+    9: "SIGKILL",
+    10: "SIGUSR1",
+    12: "SIGUSR2",
+    15: "SIGTERM",
+    28: "SIGWINCH",
+}
 
 
 def inspect(container: Container, size: bool) -> dict[str, Any]:
@@ -129,7 +138,9 @@ def _mounts(container: Container) -> list[dict[str, Any]]:
     for mount in container.config.mounts:
         if mount.kind == "tmpfs":
             continue
-        propagation = next((o for o in mount.options if o.removeprefix("r") in ("private", "shared", "slave")), "rprivate")
+        propagation = next(
+            (o for o in mount.options if o.removeprefix("r") in ("private", "shared", "slave")), "rprivate"
+        )
         entry: dict[str, Any] = {"Type": mount.kind}
         if mount.name:
             entry["Name"] = mount.name
@@ -160,7 +171,7 @@ def _network(container: Container) -> dict[str, Any]:
     from podling.network import netns
 
     config = container.config
-    ports: dict[str, Any] = {text: None for text in config.exposed}
+    ports: dict[str, Any] = dict.fromkeys(config.exposed)
     ports.update(_port_bindings(config))
     settings: dict[str, Any] = {
         "EndpointID": "", "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "", "GlobalIPv6Address": "",
@@ -183,7 +194,9 @@ def _network(container: Container) -> dict[str, Any]:
         for subnet in block.get("subnets") or ():
             address, _, length = subnet["ipnet"].partition("/")
             if ":" in address:
-                entry.update(GlobalIPv6Address=address, GlobalIPv6PrefixLen=int(length), IPv6Gateway=subnet.get("gateway", ""))
+                entry.update(
+                    GlobalIPv6Address=address, GlobalIPv6PrefixLen=int(length), IPv6Gateway=subnet.get("gateway", "")
+                )
             else:
                 entry.update(IPAddress=address, IPPrefixLen=int(length), Gateway=subnet.get("gateway", ""))
         networks[name] = entry
@@ -242,7 +255,13 @@ def _host_config(container: Container) -> dict[str, Any]:
         "CgroupManager": container.ctx.settings.cgroup_manager,
         "CgroupMode": config.cgroup_mode,
         "ContainerIDFile": "",
-        "LogConfig": {"Type": config.log_driver, "Config": None, "Path": config.log_path, "Tag": config.log_tag, "Size": f"{max(config.log_size, 0)}B"},
+        "LogConfig": {
+            "Type": config.log_driver,
+            "Config": None,
+            "Path": config.log_path,
+            "Tag": config.log_tag,
+            "Size": f"{max(config.log_size, 0)}B",
+        },
         "NetworkMode": config.network,
         "PortBindings": _port_bindings(config),
         "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
@@ -259,7 +278,7 @@ def _host_config(container: Container) -> dict[str, Any]:
         "ExtraHosts": config.add_hosts,
         "HostsFile": "",
         "GroupAdd": config.groups,
-        "IpcMode": "shareable" if config.ipc_mode == "private" else config.ipc_mode,
+        "IpcMode": config.ipc_mode,
         "Cgroup": "",
         "Cgroups": "default" if config.cgroups == "enabled" else config.cgroups,
         "Links": None,
@@ -279,7 +298,8 @@ def _host_config(container: Container) -> dict[str, Any]:
         "CpuShares": limits.cpu_shares,
         "Memory": limits.memory,
         "NanoCpus": limits.cpu_quota * 10**9 // limits.cpu_period if limits.cpu_period and limits.cpu_quota > 0 else 0,
-        "CgroupParent": config.cgroup_parent or ("/podling" if container.ctx.settings.cgroup_manager == "cgroupfs" else "machine.slice"),
+        "CgroupParent": config.cgroup_parent
+        or ("/podling" if container.ctx.settings.cgroup_manager == "cgroupfs" else "machine.slice"),
         "BlkioWeight": limits.blkio_weight,
         "BlkioWeightDevice": None,
         "BlkioDeviceReadBps": None,
@@ -292,7 +312,9 @@ def _host_config(container: Container) -> dict[str, Any]:
         "CpuRealtimeRuntime": 0,
         "CpusetCpus": limits.cpuset_cpus,
         "CpusetMems": limits.cpuset_mems,
-        "Devices": [{"PathOnHost": d.host, "PathInContainer": d.target, "CgroupPermissions": d.access} for d in config.devices],
+        "Devices": [
+            {"PathOnHost": d.host, "PathInContainer": d.target, "CgroupPermissions": d.access} for d in config.devices
+        ],
         "DiskQuota": 0,
         "KernelMemory": 0,
         "MemoryReservation": limits.memory_reservation,

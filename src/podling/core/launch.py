@@ -7,6 +7,7 @@ import os
 from podling.core import users, volumes
 from podling.core.containers import Container, find
 from podling.errors import InvalidInput, PortInUse, WrongState
+from podling.linux import calls
 from podling.linux.proc import hugetlb_unmounted_hybrid
 from podling.oci import json
 from podling.runtime import conmon, spec
@@ -48,7 +49,9 @@ def launch(container: Container) -> tuple[int, int, str]:
             env=_final_env(config, identity),
             join=join,
             volumes={
-                mount.target: mount.source or volumes.path_of(ctx, mount.name) for mount in config.mounts if mount.kind != "tmpfs"
+                mount.target: mount.source or volumes.path_of(ctx, mount.name)
+                for mount in config.mounts
+                if mount.kind != "tmpfs"
             },
             seccomp_cache=f"{ctx.settings.root}/seccomp",
             cgroup_path=spec.cgroup_path(config, ctx.settings.cgroup_manager),
@@ -72,10 +75,14 @@ def _create(container: Container, document: dict[str, Any], reserved: list[int])
     runtime = ctx.runtime(config.runtime)
     if config.log_path:
         os.makedirs(os.path.dirname(config.log_path), 0o700, exist_ok=True)
-    log = {"k8s-file": f"k8s-file:{config.log_path}", "passthrough": "passthrough"}.get(config.log_driver, config.log_driver)
+    log = {"k8s-file": f"k8s-file:{config.log_path}", "passthrough": "passthrough"}.get(
+        config.log_driver, config.log_driver
+    )
     no_cgroups = config.cgroups == "disabled" or (bool(runtime.without_cgroups()) and hugetlb_unmounted_hybrid())
     if no_cgroups and config.cgroups != "disabled":
-        ctx.warn("this host's mix of cgroup v1 and v2 is refused by the runtime: the container runs without cgroups and limits")
+        ctx.warn(
+            "this host's mix of cgroup v1 and v2 is refused by the runtime: the container runs without cgroups and limits"
+        )
     if no_cgroups:
         _drop_cgroups(document)
     with open(bundle.config, "w") as file:
@@ -103,7 +110,8 @@ def _check_workdir(config: ContainerConfig, root: str, identity: users.Identity)
     except OSError:
         if not config.workdir_from_image:
             raise InvalidInput(
-                f'workdir "{config.workdir}" does not exist on container {config.id}', hint="make it in the image, or mount something there"
+                f'workdir "{config.workdir}" does not exist on container {config.id}',
+                hint="make it in the image, or mount something there",
             ) from None
         _make_folders(root_fd, config.workdir, identity)
     finally:
@@ -132,14 +140,28 @@ def _joined(ctx: Context, config: ContainerConfig) -> tuple[dict[str, str], str]
     from podling.network import netns
 
     join: dict[str, str] = {}
-    modes = {"pid": config.pid_mode, "ipc": config.ipc_mode, "uts": config.uts_mode, "cgroup": config.cgroup_mode, "network": config.network}
+    modes = {
+        "pid": config.pid_mode,
+        "ipc": config.ipc_mode,
+        "uts": config.uts_mode,
+        "cgroup": config.cgroup_mode,
+        "network": config.network,
+    }
     for kind, mode in modes.items():
         if mode.startswith("ns:"):
             join[kind] = mode[3:]
         elif mode.startswith("container:"):
             other = find(ctx, mode[10:])
             if not other.is_alive:
-                raise WrongState(f"container {other.name}, whose {kind} namespace is to be joined, is not running", hint=f"podling start {other.name}")
+                raise WrongState(
+                    f"container {other.name}, whose {kind} namespace is to be joined, is not running",
+                    hint=f"podling start {other.name}",
+                )
+            if kind == "ipc" and other.config.ipc_mode != "shareable":
+                raise InvalidInput(
+                    f"--ipc: container {other.name} does not share its IPC namespace",
+                    hint="run it with --ipc=shareable",
+                )
             join[kind] = f"/proc/{other.pid}/ns/{'net' if kind == 'network' else kind}"
     path = ""
     if config.network == "bridge":
@@ -179,7 +201,13 @@ def _connect(container: Container, netns_path: str) -> tuple[dict[str, Any], lis
                 tx.run("DELETE FROM leases WHERE container=? AND network=?", container.key, name)
                 addresses = ipam.lease(tx, network, container.key, config.ip)
             attachment = netavark.Attachment(
-                container=config.id, name=config.name, netns=netns_path, network=network, addresses=addresses, mac=config.mac, ports=mappings
+                container=config.id,
+                name=config.name,
+                netns=netns_path,
+                network=network,
+                addresses=addresses,
+                mac=config.mac,
+                ports=mappings,
             )
             status[name] = netavark.setup(ctx.settings.runroot, attachment)
             with ctx.db.write() as tx:
@@ -244,14 +272,24 @@ def _write_files(container: Container, identity: users.Identity, status: dict[st
     if not config.no_hosts:
         local = own or (["127.0.1.1"] if config.network != "host" else [])
         text = names.hosts(
-            names.host_hosts(), own=local, names=[hostname, config.name] if local else [], host_address=host_address, added=config.add_hosts
+            names.host_hosts(),
+            own=local,
+            names=[hostname, config.name] if local else [],
+            host_address=host_address,
+            added=config.add_hosts,
         )
         put("/etc/hosts", "hosts", text)
     if config.network != "none":
         servers = config.dns or [server for block in status.values() for server in block.get("dns_server_ips") or ()]
-        search = config.dns_search or [domain for block in status.values() for domain in block.get("dns_search_domains") or ()]
+        search = config.dns_search or [
+            domain for block in status.values() for domain in block.get("dns_search_domains") or ()
+        ]
         text = names.resolv(
-            names.host_resolv(), servers=servers, search=search, options=config.dns_option, own_network=config.network == "bridge"
+            names.host_resolv(),
+            servers=servers,
+            search=search,
+            options=config.dns_option,
+            own_network=config.network == "bridge",
         )
         put("/etc/resolv.conf", "resolv.conf", text)
     if config.uts_mode != "host":
@@ -261,14 +299,22 @@ def _write_files(container: Container, identity: users.Identity, status: dict[st
     put("/run/.containerenv", ".containerenv", identity_lines + image)
     if config.timezone:
         _timezone(config, files)
-    if config.ipc_mode.startswith("container:"):
-        other = find(container.ctx, config.ipc_mode[10:])
-        files["/dev/shm"] = f"/proc/{other.pid}/root/dev/shm"
+    if config.ipc_mode == "shareable":
+        files["/dev/shm"] = _shared_memory(folder, config.shm_size)
+    elif config.ipc_mode.startswith("container:"):
+        files["/dev/shm"] = f"{find(container.ctx, config.ipc_mode[10:]).bundle.folder}/shm"
     if config.init:
         from podling.config.settings import find_program
 
         files["/run/podman-init"] = config.init_path or find_program("catatonit")
     return files
+
+
+def _shared_memory(folder: str, size: int) -> str:
+    path = f"{folder}/shm"
+    os.makedirs(path, 0o700, exist_ok=True)
+    calls.mount("shm", path, "tmpfs", calls.MS_NOSUID | calls.MS_NODEV | calls.MS_NOEXEC, f"mode=1777,size={size}")
+    return path
 
 
 def _timezone(config: ContainerConfig, files: dict[str, str]) -> None:

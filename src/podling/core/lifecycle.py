@@ -51,13 +51,14 @@ def start(container: Container, before: Callable[[], None] = lambda: None) -> No
             return
         if container.dirty:
             clean_up(container, remove=False)
+        runtime = ctx.runtime(container.config.runtime)
         with ctx.db.write() as tx:
             tx.update("containers", container.key, dirty=1, error="")
         container.dirty = 1
         try:
             pid, conmon_pid, network = launch(container)
             before()
-            ctx.runtime(container.config.runtime).start(container.id)
+            runtime.start(container.id)
         except BaseException as error:
             _undo_start(container, error)
             raise
@@ -78,7 +79,9 @@ def _undo_start(container: Container, error: BaseException) -> None:
     problems = release_all(container)
     with container.ctx.db.write() as tx:
         code = error.exit_code if isinstance(error, PodlingError) else _UNKNOWN_EXIT
-        tx.update("containers", container.key, dirty=1 if problems else 0, error=str(error), exit_code=code, network="{}")
+        tx.update(
+            "containers", container.key, dirty=1 if problems else 0, error=str(error), exit_code=code, network="{}"
+        )
         tx.run("DELETE FROM leases WHERE container=?", container.key)
 
 
@@ -123,7 +126,11 @@ def clean_up(container: Container, *, remove: bool = True) -> int:
                 tx.update("containers", container.key, dirty=1 if problems else 0, pid=0, conmon_pid=0, network="{}")
             tx.run("DELETE FROM leases WHERE container=?", container.key)
             tx.run("DELETE FROM exec_sessions WHERE container=?", container.key)
-        container.status, container.exit_code, container.dirty = "exited" if ran else container.status, code, 1 if problems else 0
+        container.status, container.exit_code, container.dirty = (
+            "exited" if ran else container.status,
+            code,
+            1 if problems else 0,
+        )
     for problem in problems:
         ctx.warn(f"container {container.name}: {problem}")
     return code
@@ -135,7 +142,9 @@ def cleanup(container: Container) -> None:
     with container.lock():
         container.load()
         if container.is_alive:
-            raise WrongState(f"container {container.name} is running or paused, refusing to clean up: container state improper")
+            raise WrongState(
+                f"container {container.name} is running or paused, refusing to clean up: container state improper"
+            )
         if container.dirty:
             clean_up(container)
 
@@ -318,7 +327,9 @@ def wait(ctx: Context, name: str, conditions: list[str], interval: float) -> int
         if known is None:
             raise
         return int(known)
-    wanted = {{"stopped": "exited", "configured": "created"}.get(condition, condition) for condition in conditions} or {"exited"}
+    wanted = {{"stopped": "exited", "configured": "created"}.get(condition, condition) for condition in conditions} or {
+        "exited"
+    }
     while True:
         status, code, _ = container.truth()
         if status in wanted or (status == "created" and not conditions):

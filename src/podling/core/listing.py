@@ -66,7 +66,7 @@ def list_containers(ctx: Context, all: bool, filters: list[str], last: int, size
         if status in ALIVE:
             status, code, finished = actual(ctx, row[0], status, row[8], row[14], code, finished)
             stale = stale or status not in ALIVE
-        if narrow and status not in ALIVE or allowed is not None and row[0] not in allowed:
+        if (narrow and status not in ALIVE) or (allowed is not None and row[0] not in allowed):
             continue
         found.append(
             ContainerSummary(
@@ -100,7 +100,9 @@ def _measure(ctx: Context, summary: ContainerSummary, layer: int | None) -> None
         summary.size = folder_size(f"{ctx.store.folder(layer)}/diff") if ctx.store.driver.independent else 0
         below = ctx.store.chain(layer)[1:]
         marks = ",".join("?" * len(below))
-        summary.root_size = summary.size + (ctx.db.value(f"SELECT sum(size) FROM layers WHERE key IN ({marks})", *below) or 0)
+        summary.root_size = summary.size + (
+            ctx.db.value(f"SELECT sum(size) FROM layers WHERE key IN ({marks})", *below) or 0
+        )
 
 
 def matcher(ctx: Context, filters: list[str]) -> Callable[[Container], bool]:
@@ -119,7 +121,18 @@ def matcher(ctx: Context, filters: list[str]) -> Callable[[Container], bool]:
 
     wanted = split(filters, FILTERS)
     for state in wanted.get("status", ()):
-        if state not in ("created", "running", "paused", "exited", "stopped", "stopping", "initialized", "removing", "unknown", "configured"):
+        if state not in (
+            "created",
+            "running",
+            "paused",
+            "exited",
+            "stopped",
+            "stopping",
+            "initialized",
+            "removing",
+            "unknown",
+            "configured",
+        ):
             raise InvalidInput(f"--filter status={state}: no such status")
     ancestors = [_image_ids(ctx, value) for value in wanted.get("ancestor", ())]
     before = [containers.find(ctx, value).created for value in wanted.get("before", ())]

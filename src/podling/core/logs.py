@@ -39,7 +39,8 @@ def read(container: Container, tail: int, since: str, until: str, follow: bool) 
     if config.log_driver == "journald":
         return logs.read_journal(container.id, tail=tail, since=start, until=end, follow=follow, ended=ended)
     raise Unsupported(
-        f"container {container.name} uses the log driver {config.log_driver}, which keeps nothing to read", hint="--log-driver=k8s-file"
+        f"container {container.name} uses the log driver {config.log_driver}, which keeps nothing to read",
+        hint="--log-driver=k8s-file",
     )
 
 

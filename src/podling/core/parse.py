@@ -67,7 +67,11 @@ def environment(items: list[str], files: list[str]) -> dict[str, str]:
     for path in files:
         try:
             with open(path) as file:
-                lines += [line.lstrip() for line in file.read().splitlines() if line.strip() and not line.lstrip().startswith("#")]
+                lines += [
+                    line.lstrip()
+                    for line in file.read().splitlines()
+                    if line.strip() and not line.lstrip().startswith("#")
+                ]
         except (OSError, UnicodeDecodeError) as error:
             raise InvalidInput(f"--env-file {path}: {getattr(error, 'strerror', None) or error}") from None
     found = {}
@@ -175,7 +179,9 @@ def mount(text: str) -> Mount:
 def tmpfs(text: str) -> Mount:
     """`TARGET[:OPTIONS]`."""
     path, _, options = text.partition(":")
-    return Mount(kind="tmpfs", target=_target(path, "--tmpfs"), options=[option for option in options.split(",") if option])
+    return Mount(
+        kind="tmpfs", target=_target(path, "--tmpfs"), options=[option for option in options.split(",") if option]
+    )
 
 
 def device(text: str) -> Device:

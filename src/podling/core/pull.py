@@ -22,6 +22,7 @@ from podling.oci.image import (
 )
 from podling.oci.reference import Reference, parse
 from podling.state.database import now
+from podling.version import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,10 +89,16 @@ def _same_platform(stored: str, wanted: Platform, *, explicit: bool) -> bool:
 
 
 def _pull_one(
-    ctx: Context, reference: Reference, config: Any, wanted: Platform, creds: str, authfile: str, tls_verify: bool | None, cert_dir: str,
+    ctx: Context,
+    reference: Reference,
+    config: Any,
+    wanted: Platform,
+    creds: str,
+    authfile: str,
+    tls_verify: bool | None,
+    cert_dir: str,
     retries: int,
 ) -> str:
-    from podling import __version__
     from podling.config import credentials
     from podling.registry.client import Access, Client
 
@@ -101,10 +108,14 @@ def _pull_one(
     remote = reference
     if rule and rule.location and not rule.prefix.startswith("*."):
         moved = parse(rule.location + reference.name.removeprefix(rule.prefix))
-        remote = Reference(registry=moved.registry, repository=moved.repository, tag=reference.tag, digest=reference.digest)
+        remote = Reference(
+            registry=moved.registry, repository=moved.repository, tag=reference.tag, digest=reference.digest
+        )
     pair = credentials.parse_pair(creds) if creds else credentials.find(remote.registry, remote.repository, authfile)
     verify = tls_verify if tls_verify is not None else not (rule and rule.insecure)
-    access = Access(credentials=pair, tls_verify=verify, cert_dir=cert_dir, retries=retries, user_agent=f"podling/{__version__}")
+    access = Access(
+        credentials=pair, tls_verify=verify, cert_dir=cert_dir, retries=retries, user_agent=f"podling/{VERSION}"
+    )
     client = Client(remote.registry, access)
     ctx.progress(f"Trying to pull {reference}...")
     try:

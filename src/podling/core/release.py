@@ -6,6 +6,7 @@ import os
 
 from podling.core.containers import Container
 from podling.errors import PodlingError
+from podling.linux.calls import umount
 from podling.linux.files import remove_tree
 from podling.linux.process import spawn
 from podling.oci import json
@@ -29,21 +30,30 @@ def release_all(container: Container, *, keep_files: bool = False) -> list[str]:
         except (OSError, PodlingError) as error:
             problems.append(str(error))
 
-    # the runtime tidies its cgroups and state while we see to the rest
-    runtime = ctx.runtime(container.config.runtime)
-    deleting = spawn([runtime.path, *runtime.arguments, "delete", "--force", container.id])
+    try:
+        # the runtime tidies its cgroups and state while we see to the rest
+        runtime = ctx.runtime(container.config.runtime)
+        deleting = spawn([runtime.path, *runtime.arguments, "delete", "--force", container.id])
+    except PodlingError as error:
+        problems.append(str(error))
+        deleting = 0
     attempt(lambda: _disconnect(container))
-    code = os.waitstatus_to_exitcode(os.waitpid(deleting, 0)[1])
-    if code:
+    if deleting and os.waitstatus_to_exitcode(os.waitpid(deleting, 0)[1]):
         attempt(lambda: runtime.delete(container.id))  # again, to learn why; "does not exist" is fine
     if container.layer and not keep_files:
         layer = container.layer
         attempt(lambda: ctx.store.unmount(layer, force=True))
     bundle = container.bundle
+    attempt(lambda: _unmount(f"{bundle.folder}/shm"))
     if not problems:
         attempt(lambda: remove_tree(bundle.folder))
         attempt(lambda: _unlink(bundle.exit_file))
     return problems
+
+
+def _unmount(path: str) -> None:
+    while os.path.isdir(path) and umount(path):
+        pass
 
 
 def _unlink(path: str) -> None:

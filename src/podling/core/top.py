@@ -85,7 +85,10 @@ def _columns(users: dict[str, str], parents: dict[int, int]) -> dict[str, tuple[
         "rss": ("RSS", lambda p: p.status.get("VmRSS", ["0"])[0]),
         "vsz": ("VSZ", lambda p: p.status.get("VmSize", ["0"])[0]),
         "state": ("STATE", lambda p: p.stat[0].decode()),
-        "seccomp": ("SECCOMP", lambda p: {"0": "disabled", "1": "strict", "2": "filter"}.get(p.status["Seccomp"][0], "?")),
+        "seccomp": (
+            "SECCOMP",
+            lambda p: {"0": "disabled", "1": "strict", "2": "filter"}.get(p.status["Seccomp"][0], "?"),
+        ),
         "capeff": ("EFFECTIVE CAPS", lambda p: p.status["CapEff"][0]),
     }
 
@@ -102,7 +105,10 @@ def top(container: Container, wanted: list[str]) -> list[list[str]]:
         WrongState: it does not run. InvalidInput: an unknown column.
     """
     if not container.is_alive:
-        raise WrongState("top can only be used on running containers: container state improper", hint=f"podling start {container.name}")
+        raise WrongState(
+            "top can only be used on running containers: container state improper",
+            hint=f"podling start {container.name}",
+        )
     names = [name for text in wanted for name in text.split(",") if name] or DEFAULT.split(",")
     users = {
         fields[2]: fields[0]

@@ -40,15 +40,22 @@ def resolve(root: str, user: str, groups: list[str]) -> Identity:
         if entry and entry[2].isdigit() and entry[3].isdigit():
             identity = Identity(uid=int(entry[2]), gid=int(entry[3]), home=entry[5] or "/", name=entry[0])
         elif not name or name.isdigit():
-            identity = Identity(uid=int(name or "0"), gid=0, home="/root" if not int(name or "0") else "/", name=name or "root")
+            identity = Identity(
+                uid=int(name or "0"), gid=0, home="/root" if not int(name or "0") else "/", name=name or "root"
+            )
         else:
-            raise InvalidInput(f"unable to find user {name}: no matching entries in passwd file", hint="give a number, or a user of the image")
+            raise InvalidInput(
+                f"unable to find user {name}: no matching entries in passwd file",
+                hint="give a number, or a user of the image",
+            )
         group_lines = _lines(root_fd, "etc/group") if colon or groups or entry else []
         if colon:
             identity.gid = _group(group_lines, group)
         elif entry:
             identity.groups = [
-                int(e[2]) for e in group_lines if len(e) > 3 and e[2].isdigit() and entry[0] in e[3].split(",") and int(e[2]) != identity.gid
+                int(e[2])
+                for e in group_lines
+                if len(e) > 3 and e[2].isdigit() and entry[0] in e[3].split(",") and int(e[2]) != identity.gid
             ]
         identity.groups += [number for text in groups if (number := _group(group_lines, text)) not in identity.groups]
         return identity
@@ -62,4 +69,6 @@ def _group(lines: list[list[str]], text: str) -> int:
             return int(entry[2])
     if text.isdigit():
         return int(text)
-    raise InvalidInput(f"unable to find group {text}: no matching entries in group file", hint="give a number, or a group of the image")
+    raise InvalidInput(
+        f"unable to find group {text}: no matching entries in group file", hint="give a number, or a group of the image"
+    )

@@ -97,10 +97,22 @@ class Container:
         rows: list[list[str]] = self._engine.call(ops.ContainerTop(name=self.id, descriptors=list(descriptors)))
         return rows
 
-    def exec(self, command: Sequence[str], *, env: Mapping[str, str] | None = None, user: str = "", workdir: str = "", input: bytes = b"") -> Result:
+    def exec(
+        self,
+        command: Sequence[str],
+        *,
+        env: Mapping[str, str] | None = None,
+        user: str = "",
+        workdir: str = "",
+        input: bytes = b"",
+    ) -> Result:
         """Run a process in it, feed it `input`, and wait for its end."""
         options = ExecOptions(
-            command=list(command), env=[f"{k}={v}" for k, v in (env or {}).items()], user=user, workdir=workdir, interactive=bool(input)
+            command=list(command),
+            env=[f"{k}={v}" for k, v in (env or {}).items()],
+            user=user,
+            workdir=workdir,
+            interactive=bool(input),
         )
         with _Captured(input) as captured:
             code = self._engine.call(ops.ExecContainer(name=self.id, options=options, streams=captured.streams))
@@ -149,7 +161,9 @@ class Containers:
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
 
-    def create(self, image: str, command: Sequence[str] = (), *, env: Mapping[str, str] | None = None, **options: Any) -> Container:
+    def create(
+        self, image: str, command: Sequence[str] = (), *, env: Mapping[str, str] | None = None, **options: Any
+    ) -> Container:
         """Create a container. `options` are the fields of `CreateOptions`: name, volume, publish, network, memory, …
 
         Raises:
@@ -157,11 +171,23 @@ class Containers:
         """
         options["env"] = [*options.get("env_list", ()), *(f"{key}={value}" for key, value in (env or {}).items())]
         options.pop("env_list", None)
-        return Container(self._engine, self._engine.call(ops.CreateContainer(options=CreateOptions(image=image, command=list(command), **options))))
+        return Container(
+            self._engine,
+            self._engine.call(
+                ops.CreateContainer(options=CreateOptions(image=image, command=list(command), **options))
+            ),
+        )
 
     def run(
-        self, image: str, command: Sequence[str] = (), *, env: Mapping[str, str] | None = None, input: bytes = b"", remove: bool = False,
-        check: bool = False, **options: Any,
+        self,
+        image: str,
+        command: Sequence[str] = (),
+        *,
+        env: Mapping[str, str] | None = None,
+        input: bytes = b"",
+        remove: bool = False,
+        check: bool = False,
+        **options: Any,
     ) -> Result:
         """Create a container, start it, feed it `input`, and wait for its end. With `remove` it is gone then.
 
@@ -180,10 +206,14 @@ class Containers:
         if check and result.exit_code:
             from podling.errors import RuntimeFailed
 
-            raise RuntimeFailed(f"{' '.join(command)!r} in {image} ended with {result.exit_code}: {result.stderr.decode(errors='replace').strip()}")
+            raise RuntimeFailed(
+                f"{' '.join(command)!r} in {image} ended with {result.exit_code}: {result.stderr.decode(errors='replace').strip()}"
+            )
         return result
 
-    def start(self, image: str, command: Sequence[str] = (), *, env: Mapping[str, str] | None = None, **options: Any) -> Container:
+    def start(
+        self, image: str, command: Sequence[str] = (), *, env: Mapping[str, str] | None = None, **options: Any
+    ) -> Container:
         """Create a container and start it in the background."""
         container = self.create(image, command, env=env, **options)
         try:
@@ -198,9 +228,13 @@ class Containers:
         document = self._engine.call(ops.InspectContainer(name=name))
         return Container(self._engine, document["Id"])
 
-    def list(self, *, all: bool = False, filters: Sequence[str] = (), last: int = 0, size: bool = False) -> list[ContainerSummary]:
+    def list(
+        self, *, all: bool = False, filters: Sequence[str] = (), last: int = 0, size: bool = False
+    ) -> list[ContainerSummary]:
         """Containers, newest first; the running ones, or all."""
-        found: list[ContainerSummary] = self._engine.call(ops.ListContainers(all=all, filters=[*filters], last=last, size=size))
+        found: list[ContainerSummary] = self._engine.call(
+            ops.ListContainers(all=all, filters=[*filters], last=last, size=size)
+        )
         return found
 
     def exists(self, name: str) -> bool:

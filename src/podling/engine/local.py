@@ -27,7 +27,9 @@ class Engine:
     `warn` gets warnings for the user, `progress` the steps of long operations.
     """
 
-    def __init__(self, settings: Settings, *, warn: Callable[[str], None] = _silent, progress: Callable[[str], None] = _silent) -> None:
+    def __init__(
+        self, settings: Settings, *, warn: Callable[[str], None] = _silent, progress: Callable[[str], None] = _silent
+    ) -> None:
         self.settings = settings
         self.warn = warn
         self.progress = progress
@@ -38,7 +40,7 @@ class Engine:
         if self._context is None:
             from podling.core.context import Context
 
-            self._context = Context(self.settings, lambda text: self.warn(text), lambda text: self.progress(text))
+            self._context = Context(self.settings, self.warn, self.progress)
         return self._context
 
     def call(self, operation: Operation) -> Any:
@@ -73,5 +75,7 @@ class Engine:
     def __enter__(self) -> Engine:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()

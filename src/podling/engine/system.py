@@ -26,7 +26,17 @@ class System:
         document: dict[str, Any] = self._engine.call(ops.Version())
         return document
 
-    def events(self, *, since: str = "", until: str = "", filters: Sequence[str] = (), follow: bool = True) -> Iterator[Event]:
+    def top_descriptors(self) -> list[str]:
+        """The columns that `Container.top` takes."""
+        from podling.core.top import descriptors
+
+        return descriptors()
+
+    def events(
+        self, *, since: str = "", until: str = "", filters: Sequence[str] = (), follow: bool = True
+    ) -> Iterator[Event]:
         """Events in their order; with `follow`, those to come as well."""
-        stream: Iterator[Event] = self._engine.call(ops.StreamEvents(since=since, until=until, filters=[*filters], follow=follow))
+        stream: Iterator[Event] = self._engine.call(
+            ops.StreamEvents(since=since, until=until, filters=[*filters], follow=follow)
+        )
         return stream

@@ -31,8 +31,15 @@ class Outcome:
         return shlex.join(self.argv)
 
 
-def spawn(argv: Sequence[str], *, stdin: int = -1, stdout: int = -1, stderr: int = -1, env: Mapping[str, str] | None = None,
-          keep: Sequence[int] = ()) -> int:
+def spawn(
+    argv: Sequence[str],
+    *,
+    stdin: int = -1,
+    stdout: int = -1,
+    stderr: int = -1,
+    env: Mapping[str, str] | None = None,
+    keep: Sequence[int] = (),
+) -> int:
     """Start a program through posix_spawn; its pid. A descriptor of -1 is /dev/null; `keep` stay open under their numbers."""
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     try:
@@ -50,7 +57,9 @@ def spawn(argv: Sequence[str], *, stdin: int = -1, stdout: int = -1, stderr: int
         os.close(null)
 
 
-def run(argv: Sequence[str], *, stdin: bytes = b"", capture: bool = False, env: Mapping[str, str] | None = None) -> Outcome:
+def run(
+    argv: Sequence[str], *, stdin: bytes = b"", capture: bool = False, env: Mapping[str, str] | None = None
+) -> Outcome:
     """Run a program to its end. stderr, and stdout with `capture`, go to memory files: no pipe can fill up."""
     err = os.memfd_create("stderr", os.MFD_CLOEXEC)
     out = os.memfd_create("stdout", os.MFD_CLOEXEC) if capture else -1

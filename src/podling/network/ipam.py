@@ -64,7 +64,9 @@ def lease(tx: Transaction, network: dict[str, Any], container: int, wanted: str 
             if fixed[1] not in subnet or fixed[1] == gateway:
                 raise InvalidInput(f"requested static ip {wanted} not in any subnet on network {name}")
             holder = tx.row(
-                "SELECT c.name FROM leases l JOIN containers c ON c.key=l.container WHERE network=? AND address=?", name, wanted
+                "SELECT c.name FROM leases l JOIN containers c ON c.key=l.container WHERE network=? AND address=?",
+                name,
+                wanted,
             )
             if holder:
                 raise Conflict(f"IP address {wanted} is already allocated on network {name} to container {holder[0]}")
@@ -91,4 +93,6 @@ def _next_free(tx: Transaction, name: str, subnet: Subnet, gateway: int) -> str:
         if value != gateway and address not in taken:
             tx.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", mark, address)
             return address
-    raise Conflict(f"all addresses of {subnet.text} on network {name} are in use", hint="remove containers that are not needed")
+    raise Conflict(
+        f"all addresses of {subnet.text} on network {name} are in use", hint="remove containers that are not needed"
+    )

@@ -42,7 +42,14 @@ class Attachment(Record):
 def _call(runroot: str, action: str, attachment: Attachment) -> bytes:
     aardvark = find_program("aardvark-dns") if attachment.network.get("dns_enabled") else "/usr/lib/podman/aardvark-dns"
     program = find_program("netavark")
-    argv = [program, f"--config={runroot}/networks", "--rootless=false", f"--aardvark-binary={aardvark}", action, attachment.netns]
+    argv = [
+        program,
+        f"--config={runroot}/networks",
+        "--rootless=false",
+        f"--aardvark-binary={aardvark}",
+        action,
+        attachment.netns,
+    ]
     outcome = run(argv, stdin=attachment.request(), capture=True)
     if outcome.code:
         raise _failure(action, outcome.stdout, outcome.message)

@@ -165,7 +165,9 @@ def choose(data: bytes, wanted: Platform, what: str) -> Descriptor:
         found.append("/".join(name for name in names if name))
         if names[:2] == (wanted.os, wanted.architecture):
             variant = names[2]
-            rank = 0 if variant == wanted.variant else 1 if not variant else 2 if variant < (wanted.variant or "~") else 3
+            rank = (
+                0 if variant == wanted.variant else 1 if not variant else 2 if variant < (wanted.variant or "~") else 3
+            )
             fitting.append((rank, _descriptor(item, what)))
     if fitting:
         return min(fitting, key=lambda pair: pair[0])[1]
@@ -196,4 +198,3 @@ def parse_config(data: bytes, what: str = "image configuration") -> ImageConfig:
     if not isinstance(rootfs, dict) or not isinstance(rootfs.get("diff_ids"), list):
         raise BadArchive(f"{what} has no rootfs.diff_ids")
     return ImageConfig(raw=document, diff_ids=[check_digest(str(item)) for item in rootfs["diff_ids"]])
-

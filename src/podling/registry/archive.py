@@ -183,7 +183,9 @@ def _docker_images(archive: Archive) -> list[ArchivedImage]:
                 "mediaType": DOCKER_MANIFEST,
                 "config": Descriptor(media_type=DOCKER_CONFIG, digest=digest_of(config), size=len(config)).to_wire(),
                 "layers": [
-                    Descriptor(media_type=DOCKER_LAYER, digest=diff_id, size=(archive.find(name) or (0, 0))[1]).to_wire()
+                    Descriptor(
+                        media_type=DOCKER_LAYER, digest=diff_id, size=(archive.find(name) or (0, 0))[1]
+                    ).to_wire()
                     for diff_id, name in zip(diff_ids, layers, strict=True)
                 ],
             }
@@ -224,9 +226,15 @@ def _oci_images(archive: Archive, platform: Platform) -> list[ArchivedImage]:
                 kind = chosen.media_type
                 data = b"".join(archive.stream(_blob(chosen.digest), digest=chosen.digest, limit=_DOCUMENT_LIMIT))
             manifest = parse_manifest(data, kind, "a manifest in the archive")
-            config = b"".join(archive.stream(_blob(manifest.config.digest), digest=manifest.config.digest, limit=_DOCUMENT_LIMIT))
+            config = b"".join(
+                archive.stream(_blob(manifest.config.digest), digest=manifest.config.digest, limit=_DOCUMENT_LIMIT)
+            )
             annotations = entry.get("annotations") or {}
-            name = annotations.get("io.containerd.image.name") or annotations.get("org.opencontainers.image.ref.name") or ""
+            name = (
+                annotations.get("io.containerd.image.name")
+                or annotations.get("org.opencontainers.image.ref.name")
+                or ""
+            )
             images.append(
                 ArchivedImage(
                     manifest=data,
@@ -302,13 +310,16 @@ def write_oci(out: IO[bytes], images: list[SavedImage], temporary: str) -> None:
         config = add_blob(image.config)
         config.media_type = OCI_CONFIG
         manifest = json.dumps(
-            {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config.to_wire(), "layers": layers}, separators=(",", ":")
+            {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config.to_wire(), "layers": layers},
+            separators=(",", ":"),
         ).encode()
         entry: dict[str, Any] = {**add_blob(manifest).to_wire(), "mediaType": OCI_MANIFEST}
         for name in image.names or [""]:
             named = {**entry, "annotations": {"org.opencontainers.image.ref.name": name}} if name else entry
             manifests.append(named)
-    index = json.dumps({"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}, separators=(",", ":")).encode()
+    index = json.dumps(
+        {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}, separators=(",", ":")
+    ).encode()
     _add(out, "index.json", len(index), iter((index,)))
     out.write(bytes(1024))
 

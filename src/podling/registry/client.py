@@ -78,7 +78,9 @@ class Client:
         self._pool.clear()
 
     # -- requests
-    def _request(self, method: str, repository: str, path: str, *, headers: dict[str, str] | None = None) -> urllib3.BaseHTTPResponse:
+    def _request(
+        self, method: str, repository: str, path: str, *, headers: dict[str, str] | None = None
+    ) -> urllib3.BaseHTTPResponse:
         """One request with authentication and retries; the response's body is not read yet."""
         scope = f"repository:{repository}:pull"
         delay = self.access.retry_delay or 0.5
@@ -124,7 +126,10 @@ class Client:
             if target.host is None:
                 base = urllib3.util.parse_url(url)
                 location = f"{base.scheme}://{base.netloc}{location if location.startswith('/') else '/' + location}"
-            elif target.netloc != urllib3.util.parse_url(url).netloc or target.scheme != urllib3.util.parse_url(url).scheme:
+            elif (
+                target.netloc != urllib3.util.parse_url(url).netloc
+                or target.scheme != urllib3.util.parse_url(url).scheme
+            ):
                 headers = {name: value for name, value in headers.items() if name != "Authorization"}
             url = location
         raise RegistryError(f"registry {self.host} redirects in circles")
@@ -194,16 +199,24 @@ class Client:
         if response.status in (401, 403):
             raise self._denied(detail or f"it answered {response.status}")
         if response.status == 404:
-            raise NotFound(f"{what}: {detail or 'not found'}", hint="check the name and the tag", cause="manifest unknown")
+            raise NotFound(
+                f"{what}: {detail or 'not found'}", hint="check the name and the tag", cause="manifest unknown"
+            )
         if response.status == 429:
-            raise RegistryError(f"registry {self.host}: too many requests", hint="log in for a higher limit, or try again later")
-        raise RegistryError(f"registry {self.host} answered {response.status}{': ' + detail if detail else ''}", hint="try again later")
+            raise RegistryError(
+                f"registry {self.host}: too many requests", hint="log in for a higher limit, or try again later"
+            )
+        raise RegistryError(
+            f"registry {self.host} answered {response.status}{': ' + detail if detail else ''}", hint="try again later"
+        )
 
     # -- manifests
     def manifest(self, reference: Reference, *, digest: str = "") -> tuple[bytes, str, str]:
         """(body, media type, digest) of a tag's or a digest's manifest or index, checked."""
         wanted = digest or reference.wire
-        response = self._request("GET", reference.repository, f"{reference.repository}/manifests/{wanted}", headers={"Accept": _ACCEPT})
+        response = self._request(
+            "GET", reference.repository, f"{reference.repository}/manifests/{wanted}", headers={"Accept": _ACCEPT}
+        )
         self._check(response, str(reference))
         body = self._body(response, _MANIFEST_LIMIT, "manifest")
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
@@ -258,7 +271,9 @@ class Client:
                     for piece in self._range(repository, digest, received):
                         received += len(piece)
                         if (0 <= size < received) or (limit and received > limit):
-                            raise DigestMismatch(f"registry {self.host} sends more than the {size} bytes of blob {digest}")
+                            raise DigestMismatch(
+                                f"registry {self.host} sends more than the {size} bytes of blob {digest}"
+                            )
                         hasher.update(piece)
                         if keep:
                             keep.write(piece)
@@ -327,7 +342,9 @@ def _error_detail(body: bytes) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    while isinstance(error, urllib3.exceptions.HTTPError) and (inner := getattr(error, "reason", None) or error.__cause__):
+    while isinstance(error, urllib3.exceptions.HTTPError) and (
+        inner := getattr(error, "reason", None) or error.__cause__
+    ):
         if not isinstance(inner, BaseException):
             break
         error = inner
@@ -337,12 +354,20 @@ def _reason(error: BaseException) -> str:
 
 def _speaks_no_tls(error: BaseException) -> bool:
     text = repr(error) + repr(error.__cause__)
-    return any(word in text for word in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER", "UNEXPECTED_EOF", "ConnectionReset"))
+    return any(
+        word in text
+        for word in ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "RECORD_LAYER", "UNEXPECTED_EOF", "ConnectionReset")
+    )
 
 
 def _is_final(error: BaseException) -> bool:
     text = repr(error)
-    return "CERTIFICATE_VERIFY_FAILED" in text or "NameResolutionError" in text or "WRONG_VERSION_NUMBER" in text or "RECORD_LAYER" in text
+    return (
+        "CERTIFICATE_VERIFY_FAILED" in text
+        or "NameResolutionError" in text
+        or "WRONG_VERSION_NUMBER" in text
+        or "RECORD_LAYER" in text
+    )
 
 
 def _certificates(host: str, cert_dir: str) -> tuple[str | None, tuple[str, str] | None]:

@@ -39,7 +39,10 @@ def parse_detach_keys(text: str) -> bytes:
         elif len(part) == 6 and part[:5].lower() == "ctrl-" and (part[5].isalpha() or part[5] in "@[\\]^_"):
             keys.append(ord(part[5].upper()) & 0x1F)
         else:
-            raise InvalidInput(f"--detach-keys: {part!r} is no key", hint="keys are single characters or ctrl- and a letter, separated by commas")
+            raise InvalidInput(
+                f"--detach-keys: {part!r} is no key",
+                hint="keys are single characters or ctrl- and a letter, separated by commas",
+            )
     return bytes(keys)
 
 

@@ -23,7 +23,9 @@ def normalise(name: str) -> str:
         import difflib
 
         close = difflib.get_close_matches(short, ALL, 1)
-        raise InvalidInput(f"unknown capability {name!r}", hint=f"did you mean {close[0]}?" if close else "see capabilities(7)")
+        raise InvalidInput(
+            f"unknown capability {name!r}", hint=f"did you mean {close[0]}?" if close else "see capabilities(7)"
+        )
     return short
 
 

@@ -138,7 +138,8 @@ class ContainerConfig(Record):
     ip: str = ""
     mac: str = ""
     pid_mode: str = "private"
-    ipc_mode: str = "private"
+    #: private: nobody can join it; shareable: /dev/shm is a mount of the host's that others can have too
+    ipc_mode: str = "shareable"
     uts_mode: str = "private"
     cgroup_mode: str = "private"
     cgroup_parent: str = ""

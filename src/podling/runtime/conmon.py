@@ -119,7 +119,13 @@ def _base_arguments(settings: Settings, runtime: OCIRuntime, runtime_flags: list
 
 
 def create(
-    settings: Settings, runtime: OCIRuntime, config: ContainerConfig, bundle: Bundle, *, log: str, no_cgroups: bool,
+    settings: Settings,
+    runtime: OCIRuntime,
+    config: ContainerConfig,
+    bundle: Bundle,
+    *,
+    log: str,
+    no_cgroups: bool,
     reserved: list[int],
 ) -> tuple[int, int]:
     """Start conmon, which has the runtime create the container; (pid of the container's init, pid of conmon).
@@ -132,14 +138,22 @@ def create(
     flags = ["--log-format=json", f"--log={bundle.log}", *(runtime.without_cgroups() if no_cgroups else [])]
     arguments = _base_arguments(settings, runtime, flags)
     arguments += ["-c", config.id, "-u", config.id, "-n", config.name, "-b", bundle.folder, "-p", bundle.pidfile]
-    arguments += ["--exit-dir", bundle.exit_folder, "--full-attach", "-l", log, "--conmon-pidfile", bundle.conmon_pidfile]
+    arguments += [
+        "--exit-dir",
+        bundle.exit_folder,
+        "--full-attach",
+        "-l",
+        log,
+        "--conmon-pidfile",
+        bundle.conmon_pidfile,
+    ]
     if config.log_size > 0:
         arguments += ["--log-size-max", str(config.log_size)]
     if config.log_tag:
         arguments += ["--log-tag", config.log_tag]
     if config.tty:
         arguments.append("-t")
-    if config.stdin:
+    elif config.stdin:  # not with a terminal: conmon would close it when the first client leaves
         arguments.append("-i")
     if config.timeout:
         arguments += ["--timeout", str(config.timeout)]
@@ -153,10 +167,14 @@ def create(
         return pid, int(file.read())
 
 
-def _start(arguments: list[str], bundle: Bundle, *, passthrough: bool = False, reserved: list[int] | None = None) -> int:
+def _start(
+    arguments: list[str], bundle: Bundle, *, passthrough: bool = False, reserved: list[int] | None = None
+) -> int:
     """Run conmon (it forks itself into the background) and read the pid it reports."""
     reader, writer = os.pipe()
-    env = {name: value for name, value in os.environ.items() if name not in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")}
+    env = {
+        name: value for name, value in os.environ.items() if name not in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
+    }
     env["_OCI_SYNCPIPE"] = str(writer)
     errors = os.memfd_create("conmon", os.MFD_CLOEXEC)
     try:
@@ -215,8 +233,16 @@ def _runtime_log(bundle: Bundle) -> str:
 
 
 def create_exec(
-    settings: Settings, runtime: OCIRuntime, container: str, session: str, folder: str, *, tty: bool, stdin: bool,
-    exit_folder: str, connect: Callable[[], None] | None,
+    settings: Settings,
+    runtime: OCIRuntime,
+    container: str,
+    session: str,
+    folder: str,
+    *,
+    tty: bool,
+    stdin: bool,
+    exit_folder: str,
+    connect: Callable[[], None] | None,
 ) -> int:
     """Start an exec session under a conmon of its own; the pid of its process.
 
@@ -228,7 +254,7 @@ def create_exec(
     arguments += ["--exit-dir", exit_folder]
     if tty:
         arguments.append("-t")
-    if stdin:
+    elif stdin:
         arguments.append("-i")
     reader, writer = os.pipe()
     start_reader, start_writer = os.pipe()

@@ -58,7 +58,13 @@ def tail_offset(path: str, lines: int) -> int:
 
 
 def read_file(
-    path: str, *, tail: int = -1, since: int = 0, until: int = 0, follow: bool = False, ended: Callable[[], bool] = lambda: True
+    path: str,
+    *,
+    tail: int = -1,
+    since: int = 0,
+    until: int = 0,
+    follow: bool = False,
+    ended: Callable[[], bool] = lambda: True,
 ) -> Iterator[LogLine]:
     """The lines of a k8s-file log. With `follow`, on until `ended()`; a log that was rotated is followed into the new file.
 
@@ -112,7 +118,13 @@ def _rotated(fd: int, path: str) -> bool:
 
 
 def read_journal(
-    container: str, *, tail: int = -1, since: int = 0, until: int = 0, follow: bool = False, ended: Callable[[], bool] = lambda: True
+    container: str,
+    *,
+    tail: int = -1,
+    since: int = 0,
+    until: int = 0,
+    follow: bool = False,
+    ended: Callable[[], bool] = lambda: True,
 ) -> Iterator[LogLine]:
     """The lines that conmon wrote to the journal (CONTAINER_ID_FULL), through journalctl."""
     import json

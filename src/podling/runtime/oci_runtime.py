@@ -15,7 +15,9 @@ _NATIVE = ("crun", "runc", "youki")
 class OCIRuntime:
     """One runtime program with its own state folder below `runroot`."""
 
-    def __init__(self, name: str, runroot: str, *, flags: list[str] | None = None, systemd_cgroup: bool = False) -> None:
+    def __init__(
+        self, name: str, runroot: str, *, flags: list[str] | None = None, systemd_cgroup: bool = False
+    ) -> None:
         self.path = find_program(name)
         self.name = os.path.basename(self.path)
         self.systemd_cgroup = systemd_cgroup
@@ -71,7 +73,9 @@ class OCIRuntime:
 
 def _is_gone(message: str) -> bool:
     lowered = message.lower()
-    return any(text in lowered for text in ("no such process", "does not exist", "no such file", "not running", "not found"))
+    return any(
+        text in lowered for text in ("no such process", "does not exist", "no such file", "not running", "not found")
+    )
 
 
 def failure(what: str, message: str) -> RuntimeFailed | WrongState:
@@ -83,8 +87,12 @@ def failure(what: str, message: str) -> RuntimeFailed | WrongState:
             text, hint="the command must be in the image, by full path or in its PATH", cause="command not found"
         )
     if ("exec" in lowered or "open executable" in lowered) and "permission denied" in lowered:
-        return CommandNotInvocable(text, hint="the file has no execute permission, or is a folder", cause="permission denied")
-    if "no such file or directory" in lowered and ("exec" in lowered or "stat" in lowered or "chdir" not in lowered and "`" in lowered):
+        return CommandNotInvocable(
+            text, hint="the file has no execute permission, or is a folder", cause="permission denied"
+        )
+    if "no such file or directory" in lowered and (
+        "exec" in lowered or "stat" in lowered or ("chdir" not in lowered and "`" in lowered)
+    ):
         return CommandNotFound(text, hint="the command must be in the image", cause="command not found")
     if "exec format error" in lowered:
         return CommandNotInvocable(text, hint="the program is for another architecture, or a script without #!")

@@ -160,7 +160,11 @@ def compile_bpf(profile: dict[str, Any]) -> bytes:
         if name not in _ACTIONS:
             raise Unsupported(f"seccomp action {name} needs the runtime's own support")
         value = _ACTIONS[name]
-        return value | ((_EPERM if number is None else number) & 0xFFFF) if name in ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE") else value
+        return (
+            value | ((_EPERM if number is None else number) & 0xFFFF)
+            if name in ("SCMP_ACT_ERRNO", "SCMP_ACT_TRACE")
+            else value
+        )
 
     default = action(profile["defaultAction"], profile.get("defaultErrnoRet"))
     context = ctypes.c_void_p(library.seccomp_init(ctypes.c_uint32(default)))

@@ -34,9 +34,7 @@ READ_ONLY = ("/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", 
 _NOFILE = 1048576
 _NPROC = 1048576
 _READ_ONLY_TMPFS = ("/run", "/tmp", "/var/tmp")
-_ULIMITS = (
-    "AS CORE CPU DATA FSIZE LOCKS MEMLOCK MSGQUEUE NICE NOFILE NPROC RSS RTPRIO RTTIME SIGPENDING STACK".split()
-)
+_ULIMITS = "AS CORE CPU DATA FSIZE LOCKS MEMLOCK MSGQUEUE NICE NOFILE NPROC RSS RTPRIO RTTIME SIGPENDING STACK".split()
 
 
 class Placement(Record):
@@ -175,7 +173,9 @@ def _rlimits(ulimits: list[str]) -> list[dict[str, Any]]:
     raising = _may_raise()
     entries = []
     for name, (low, high) in wanted.items():
-        ceiling = resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))[1] if hasattr(resource, f"RLIMIT_{name}") else -1
+        ceiling = (
+            resource.getrlimit(getattr(resource, f"RLIMIT_{name}"))[1] if hasattr(resource, f"RLIMIT_{name}") else -1
+        )
         if not raising and ceiling != -1:
             high = ceiling if high == -1 else min(high, ceiling)
             low = high if low == -1 else min(low, high)
@@ -208,13 +208,26 @@ def _mounts(config: ContainerConfig, place: Placement) -> list[dict[str, Any]]:
     else:
         mounts.append(_mount("/sys", "sysfs", "sysfs", "rprivate", "nosuid", "noexec", "nodev", *writable))
     mounts += [
-        _mount("/dev/pts", "devpts", "devpts", "rprivate", "nosuid", "noexec", "newinstance", "ptmxmode=0666", "mode=0620", "gid=5"),
+        _mount(
+            "/dev/pts",
+            "devpts",
+            "devpts",
+            "rprivate",
+            "nosuid",
+            "noexec",
+            "newinstance",
+            "ptmxmode=0666",
+            "mode=0620",
+            "gid=5",
+        ),
         _mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev"),
     ]
     if config.ipc_mode == "host":
         mounts.append(_mount("/dev/shm", "bind", "/dev/shm", "rbind", "rprivate", "nosuid", "noexec", "nodev"))
     elif "/dev/shm" in place.files:
-        mounts.append(_mount("/dev/shm", "bind", place.files["/dev/shm"], "bind", "rprivate", "nosuid", "noexec", "nodev"))
+        mounts.append(
+            _mount("/dev/shm", "bind", place.files["/dev/shm"], "bind", "rprivate", "nosuid", "noexec", "nodev")
+        )
     else:
         size = f"size={config.shm_size}"
         mounts.append(_mount("/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777", size))
@@ -225,11 +238,25 @@ def _mounts(config: ContainerConfig, place: Placement) -> list[dict[str, Any]]:
     own_targets = {mount.target for mount in config.mounts}
     for target, source in place.files.items():
         if target not in own_targets and target != "/dev/shm":
-            mounts.append(_mount(target, "bind", source, "bind", "rprivate", *(["ro"] if target == "/run/podman-init" else [])))
+            mounts.append(
+                _mount(target, "bind", source, "bind", "rprivate", *(["ro"] if target == "/run/podman-init" else []))
+            )
     if config.read_only and config.read_only_tmpfs:
         for target in _READ_ONLY_TMPFS:
             if target not in own_targets:
-                mounts.append(_mount(target, "tmpfs", "tmpfs", "rw", "rprivate", "nosuid", "nodev", "tmpcopyup", "mode=1777" if target != "/run" else "mode=755"))
+                mounts.append(
+                    _mount(
+                        target,
+                        "tmpfs",
+                        "tmpfs",
+                        "rw",
+                        "rprivate",
+                        "nosuid",
+                        "nodev",
+                        "tmpcopyup",
+                        "mode=1777" if target != "/run" else "mode=755",
+                    )
+                )
     for mount in config.mounts:
         if mount.kind == "tmpfs":
             options = mount.options or []
@@ -244,7 +271,9 @@ def _mounts(config: ContainerConfig, place: Placement) -> list[dict[str, Any]]:
         mounts.append(_mount(mount.target, "bind", place.volumes[mount.target], *options))
     # a mount hides what was mounted below it, so parents come first
     fixed = [m for m in mounts if m["destination"] not in own_targets]
-    chosen = sorted((m for m in mounts if m["destination"] in own_targets), key=lambda m: m["destination"].rstrip("/").count("/"))
+    chosen = sorted(
+        (m for m in mounts if m["destination"] in own_targets), key=lambda m: m["destination"].rstrip("/").count("/")
+    )
     seen: dict[str, dict[str, Any]] = {m["destination"]: m for m in chosen}
     return fixed + list(seen.values())
 
@@ -311,7 +340,13 @@ def _resources(config: ContainerConfig) -> dict[str, Any]:
     if not allow_all:
         for device in config.devices:
             resources["devices"] += [
-                {"allow": True, "type": entry["type"], "major": entry["major"], "minor": entry["minor"], "access": device.access}
+                {
+                    "allow": True,
+                    "type": entry["type"],
+                    "major": entry["major"],
+                    "minor": entry["minor"],
+                    "access": device.access,
+                }
                 for entry in device_entries(device.host, device.target)
             ]
         resources["devices"] += [_device_rule(text) for text in config.device_cgroup_rules]
@@ -412,7 +447,9 @@ def cgroup_path(config: ContainerConfig, manager: str) -> str:
     if manager == "systemd":
         parent = config.cgroup_parent or "machine.slice"
         if not parent.endswith(".slice"):
-            raise InvalidInput(f"--cgroup-parent {parent!r}: the systemd manager wants a slice", hint="a name that ends in .slice")
+            raise InvalidInput(
+                f"--cgroup-parent {parent!r}: the systemd manager wants a slice", hint="a name that ends in .slice"
+            )
         return f"{parent}:podling:{config.id}"
     return f"{config.cgroup_parent or '/podling'}/podling-{config.id}"
 

@@ -22,10 +22,12 @@ class RawTerminal:
     def __enter__(self) -> RawTerminal:
         if self._fd >= 0:
             self._saved = termios.tcgetattr(self._fd)
-            tty.setraw(self._fd)
+            tty.setraw(self._fd, termios.TCSANOW)  # what was typed ahead is kept
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if self._fd >= 0:
             termios.tcsetattr(self._fd, termios.TCSADRAIN, self._saved)
 

@@ -62,14 +62,16 @@ class Database:
 
     def _translated(self, error: sqlite.Error) -> StateError | StorageFull:
         text = str(error)
-        if "disk is full" in text or "disk I/O error" in text and _is_full(self.path):
+        if "disk is full" in text or ("disk I/O error" in text and _is_full(self.path)):
             return StorageFull(f"no space left to write {self.path}", hint="free some space on that file system")
         if "malformed" in text or "not a database" in text:
             return StateError(
                 f"the database {self.path} is damaged: {text}", hint="restore a copy, or move it away and pull anew"
             )
         if "locked" in text:
-            return StateError(f"the database {self.path} stayed locked for {BUSY_SECONDS} s", hint="is another podling stuck?")
+            return StateError(
+                f"the database {self.path} stayed locked for {BUSY_SECONDS} s", hint="is another podling stuck?"
+            )
         return StateError(f"the database {self.path}: {text}")
 
     def rows(self, sql: str, *values: Any) -> list[tuple[Any, ...]]:
@@ -108,7 +110,10 @@ class Database:
     def integrity(self) -> list[str]:
         """What SQLite's own check finds wrong; empty when all is well."""
         found = [str(row[0]) for row in self.rows("PRAGMA integrity_check")]
-        found += [f"{table}: row {key} refers to nothing in {parent}" for table, key, parent, _ in self.rows("PRAGMA foreign_key_check")]
+        found += [
+            f"{table}: row {key} refers to nothing in {parent}"
+            for table, key, parent, _ in self.rows("PRAGMA foreign_key_check")
+        ]
         return [line for line in found if line != "ok"]
 
     def close(self) -> None:
@@ -131,7 +136,9 @@ class Transaction:
             raise self._database._translated(error) from error
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         if error is None:
             try:
                 self._connection.execute("COMMIT")

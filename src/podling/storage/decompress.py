@@ -95,7 +95,7 @@ def decompressed(chunks: Iterator[bytes]) -> Iterator[bytes]:
     except BadArchive:
         raise
     except Exception as error:  # each library raises its own class
-        if isinstance(error, OSError) and error.errno or type(error).__module__.startswith("podling"):
+        if (isinstance(error, OSError) and error.errno) or type(error).__module__.startswith("podling"):
             raise
         raise BadArchive(f"corrupt {magic} stream: {error}") from None
     if fed and not inflater.eof:

@@ -117,7 +117,9 @@ class Overlay:
         return target
 
     def _fuse(self, target: str, base: str, data: str) -> None:
-        code = os.spawnv(os.P_WAIT, "/bin/sh", ["sh", "-c", 'cd "$0" && exec "$@"', base, self.program, "-o", data, target])
+        code = os.spawnv(
+            os.P_WAIT, "/bin/sh", ["sh", "-c", 'cd "$0" && exec "$@"', base, self.program, "-o", data, target]
+        )
         if code:
             raise RuntimeFailed(f"{self.program} failed with code {code}", hint="try --storage-driver=vfs")
 
@@ -156,9 +158,7 @@ class Vfs:
 
 def copy_tree(source: str, target: str) -> None:
     """Copy a folder with owners, times, links, attributes and holes; shares blocks where the file system can."""
-    code = os.spawnv(
-        os.P_WAIT, "/bin/cp", ["cp", "-a", "--reflink=auto", "--sparse=auto", "-T", source, target]
-    )
+    code = os.spawnv(os.P_WAIT, "/bin/cp", ["cp", "-a", "--reflink=auto", "--sparse=auto", "-T", source, target])
     if code:
         raise RuntimeFailed(f"copying {source} failed with code {code}")
 
@@ -208,7 +208,10 @@ def choose(folder: str, wanted: str, program: str = "") -> Driver:
             if os.access(path, os.X_OK) and os.path.exists("/dev/fuse"):
                 return Overlay(path)
         if wanted:
-            raise Unsupported(f"overlay does not work on {folder}: {reason}", hint="apt install fuse-overlayfs, or --storage-driver=vfs")
+            raise Unsupported(
+                f"overlay does not work on {folder}: {reason}",
+                hint="apt install fuse-overlayfs, or --storage-driver=vfs",
+            )
         return Vfs()
     finally:
         remove_tree(trial)

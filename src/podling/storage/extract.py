@@ -97,7 +97,9 @@ class Extractor:
         except OSError as error:
             name = member.name if member else ""
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise StorageFull(f"no space left while unpacking {name!r}", hint="free some space, then try again") from None
+                raise StorageFull(
+                    f"no space left while unpacking {name!r}", hint="free some space, then try again"
+                ) from None
             raise BadArchive(f"cannot unpack {name!r}: {os.strerror(error.errno or 0)}") from error
 
     # -- folders
@@ -141,7 +143,9 @@ class Extractor:
             return
         if stat.S_ISDIR(info.st_mode):
             self._forget(path)
-            self._times = {known: time for known, time in self._times.items() if known != path and not known.startswith(path + "/")}
+            self._times = {
+                known: time for known, time in self._times.items() if known != path and not known.startswith(path + "/")
+            }
         remove_tree(name, dir_fd=parent)
 
     def _set_folder_time(self, path: str) -> None:
@@ -278,7 +282,9 @@ class Extractor:
                 raise BadArchive(f"{member.name!r} is a hard link to the folder {member.link!r}")
             os.link(target_name, name, src_dir_fd=source, dst_dir_fd=parent, follow_symlinks=False)
         except FileNotFoundError:
-            raise BadArchive(f"{member.name!r} is a hard link to {member.link!r}, which is not in the archive") from None
+            raise BadArchive(
+                f"{member.name!r} is a hard link to {member.link!r}, which is not in the archive"
+            ) from None
         finally:
             os.close(parent)
 

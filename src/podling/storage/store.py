@@ -73,7 +73,9 @@ class Staged:
 class Store:
     """Layers below `root`, of one driver."""
 
-    def __init__(self, root: str, database: Database, locks: Locks, driver: str = "", options: list[str] | None = None) -> None:
+    def __init__(
+        self, root: str, database: Database, locks: Locks, driver: str = "", options: list[str] | None = None
+    ) -> None:
         self.root = root
         self.database = database
         self.locks = locks

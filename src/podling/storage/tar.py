@@ -20,7 +20,21 @@ REGULAR, LINK, SYMLINK, CHARACTER, BLOCKDEV, FOLDER, FIFO = b"0", b"1", b"2", b"
 class Member:
     """One entry. `size` is the stored length; sparse files map (offset, length) pieces of `real_size` bytes."""
 
-    __slots__ = ("gid", "kind", "link", "major", "minor", "mode", "mtime", "name", "pieces", "real_size", "size", "uid", "xattrs")
+    __slots__ = (
+        "gid",
+        "kind",
+        "link",
+        "major",
+        "minor",
+        "mode",
+        "mtime",
+        "name",
+        "pieces",
+        "real_size",
+        "size",
+        "uid",
+        "xattrs",
+    )
 
     def __init__(self) -> None:
         self.xattrs: dict[str, bytes] = {}
@@ -139,7 +153,9 @@ class Reader:
                 else:
                     long_link = _text(body)
                 continue
-            member = self._member(header, kind, size, {**self._globals, **extended} if self._globals else extended, long_name)
+            member = self._member(
+                header, kind, size, {**self._globals, **extended} if self._globals else extended, long_name
+            )
             if long_name and "path" not in extended:
                 member.name = long_name
             if long_link and "linkpath" not in extended:
@@ -186,7 +202,9 @@ class Reader:
         if extended:
             size = _apply_pax(member, extended, size)
         name = long_name or member.name
-        if member.kind == REGULAR and name.endswith("/"):  # as tar of 1979 marked folders; not if a pax name was cut here
+        if member.kind == REGULAR and name.endswith(
+            "/"
+        ):  # as tar of 1979 marked folders; not if a pax name was cut here
             member.kind = FOLDER
         if member.kind != REGULAR and kind != b"S":
             size = 0 if kind in (LINK, SYMLINK, CHARACTER, BLOCKDEV, FOLDER, FIFO) else size
@@ -194,7 +212,7 @@ class Reader:
         self._padding = -size % BLOCK
         if kind == b"S":
             self._old_sparse(member, header)
-        elif extended and (b"1", b"0") == (extended.get("GNU.sparse.major"), extended.get("GNU.sparse.minor")):
+        elif extended and (extended.get("GNU.sparse.major"), extended.get("GNU.sparse.minor")) == (b"1", b"0"):
             self._sparse_1_0(member, extended)
         return member
 
@@ -280,7 +298,9 @@ def _apply_pax(member: Member, extended: dict[str, bytes], size: int) -> int:
             elif key == "mtime":
                 seconds, _, fraction = value.partition(b".")
                 nanoseconds = int((fraction + b"000000000")[:9])
-                member.mtime = int(seconds) * 1_000_000_000 + (-nanoseconds if seconds.startswith(b"-") else nanoseconds)
+                member.mtime = int(seconds) * 1_000_000_000 + (
+                    -nanoseconds if seconds.startswith(b"-") else nanoseconds
+                )
             elif key.startswith("SCHILY.xattr."):
                 member.xattrs[key[13:]] = value
     except ValueError:

@@ -36,9 +36,14 @@ def _import(app: App, args: Args) -> int:
     source = args.rest[0]
     name = args.rest[1] if len(args.rest) > 1 else ""
     path = "" if source == "-" else source
-    app.out("sha256:" + app.engine.call(
-        ops.ImportImage(path=path, fd=0, name=name, changes=args.change, message=args.message, platform=_platform(args))
-    ))
+    app.out(
+        "sha256:"
+        + app.engine.call(
+            ops.ImportImage(
+                path=path, fd=0, name=name, changes=args.change, message=args.message, platform=_platform(args)
+            )
+        )
+    )
     return 0
 
 
@@ -77,5 +82,5 @@ IMPORT = Command(
     Flag("variant", "", "string", "Variant of the architecture"),
     least=1,
     most=2,
-    examples=("import rootfs.tar mysystem:1", 'cat rootfs.tar | podling import -c \'CMD ["sh"]\' - mysystem'),
+    examples=("import rootfs.tar mysystem:1", "cat rootfs.tar | podling import -c 'CMD [\"sh\"]' - mysystem"),
 )

@@ -51,16 +51,16 @@ def _port(app: App, args: Args) -> int:
     if not found:
         from podling.errors import NotFound
 
-        raise NotFound(f'failed to find published port "{wanted}"', hint=f"`podling port {words[0]}` lists what is published")
+        raise NotFound(
+            f'failed to find published port "{wanted}"', hint=f"`podling port {words[0]}` lists what is published"
+        )
     app.out("\n".join(found))
     return 0
 
 
 def _top(app: App, args: Args) -> int:
     if args.list_descriptors:
-        from podling.core.top import descriptors
-
-        app.out("\n".join(descriptors()))
+        app.out("\n".join(app.engine.system.top_descriptors()))
         return 0
     words = list(args.rest)
     if args.latest:
@@ -76,7 +76,9 @@ def _exists(app: App, args: Args) -> int:
 
 
 _LATEST = Flag("latest", "l", "bool", "The container created last")
-RENAME = Command(_rename, "CONTAINER NAME", "Gives a container another name.", least=2, most=2, examples=("rename web old-web",))
+RENAME = Command(
+    _rename, "CONTAINER NAME", "Gives a container another name.", least=2, most=2, examples=("rename web old-web",)
+)
 PORT = Command(
     _port, "[options] CONTAINER [PORT]", "Lists the published ports of a container, or where one of them leads.",
     Flag("all", "a", "bool", "Ports of all running containers"), _LATEST, most=2, examples=("port web", "port web 80", "port --all"),

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from podling.cli.command import Command
 from podling.cli.flags import Flag, UsageError
-from podling.core.options import ExecOptions
 from podling.engine import catalogue as ops
-from podling.runtime.streams import Streams
+from podling.engine.types import ExecOptions, Streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,7 +34,9 @@ def _exec(app: App, args: Args) -> int:
         app.out(app.engine.call(ops.ExecDetached(name=name, options=options)))
         return 0
     streams = Streams(stdin=0 if args.interactive else -1, stdout=1, stderr=2)
-    code: int | None = app.engine.call(ops.ExecContainer(name=name, options=options, streams=streams, detach_keys=args.detach_keys))
+    code: int | None = app.engine.call(
+        ops.ExecContainer(name=name, options=options, streams=streams, detach_keys=args.detach_keys)
+    )
     return 0 if code is None else code
 
 

@@ -44,7 +44,9 @@ def _images(app: App, args: Args) -> int:
         return 0
     now = time.time_ns()
     if args.format:
-        print_rows(app, args.format, [_fields(*entry, args, now) for entry in entries], _HEADERS, heading=not args.noheading)
+        print_rows(
+            app, args.format, [_fields(*entry, args, now) for entry in entries], _HEADERS, heading=not args.noheading
+        )
         return 0
     rows = []
     if not args.noheading:
@@ -105,9 +107,15 @@ def _pull(app: App, args: Args) -> int:
     for name in args.rest:
         id = app.engine.call(
             ops.PullImage(
-                name=name, policy=args.policy, platform=_platform(args), creds=args.creds, authfile=args.authfile,
-                tls_verify=args.tls_verify, cert_dir=args.cert_dir, retries=args.retry,
-            )  # fmt: skip
+                name=name,
+                policy=args.policy,
+                platform=_platform(args),
+                creds=args.creds,
+                authfile=args.authfile,
+                tls_verify=args.tls_verify,
+                cert_dir=args.cert_dir,
+                retries=args.retry,
+            )
         )
         app.out(id)
     return 0
@@ -131,11 +139,15 @@ def _rmi(app: App, args: Args) -> int:
         raise UsageError("image name or ID must be specified")
     if args.rest and args.all:
         raise UsageError("when using the --all switch, you may not pass any images names or IDs")
-    removal, report = app.engine.call(ops.RemoveImages(names=args.rest, force=args.force, all=args.all, ignore=args.ignore))
+    removal, report = app.engine.call(
+        ops.RemoveImages(names=args.rest, force=args.force, all=args.all, ignore=args.ignore)
+    )
     for error in report.errors:
         if getattr(error, "status", 0) == 404:
             error.exit_code = 1
-    return app.report([f"Untagged: {name}" for name in removal.untagged] + [f"Deleted: {id}" for id in removal.deleted], report.errors)
+    return app.report(
+        [f"Untagged: {name}" for name in removal.untagged] + [f"Deleted: {id}" for id in removal.deleted], report.errors
+    )
 
 
 def _tag(app: App, args: Args) -> None:
@@ -150,7 +162,14 @@ def _exists(app: App, args: Args) -> int:
     return 0 if app.engine.images.exists(args.rest[0]) else 1
 
 
-_HISTORY_HEADERS = {"ID": "ID", "Created": "CREATED", "CreatedSince": "CREATED", "CreatedBy": "CREATED BY", "Size": "SIZE", "Comment": "COMMENT"}
+_HISTORY_HEADERS = {
+    "ID": "ID",
+    "Created": "CREATED",
+    "CreatedSince": "CREATED",
+    "CreatedBy": "CREATED BY",
+    "Size": "SIZE",
+    "Comment": "COMMENT",
+}
 
 
 def _history(app: App, args: Args) -> int:
@@ -226,8 +245,16 @@ RMI = Command(
     Flag("ignore", "i", "bool", "It is no error when an image does not exist"),
     examples=("rmi alpine:3", "rmi --force 8c1a", "rmi --all"),
 )
-TAG = Command(_tag, "IMAGE NAME [NAME...]", "Gives an image further names.", least=2, examples=("tag 0e3bbc2 fedora:latest",))
-UNTAG = Command(_untag, "IMAGE [NAME...]", "Takes names away from an image: all, or those given.", least=1, examples=("untag fedora:latest",))
+TAG = Command(
+    _tag, "IMAGE NAME [NAME...]", "Gives an image further names.", least=2, examples=("tag 0e3bbc2 fedora:latest",)
+)
+UNTAG = Command(
+    _untag,
+    "IMAGE [NAME...]",
+    "Takes names away from an image: all, or those given.",
+    least=1,
+    examples=("untag fedora:latest",),
+)
 EXISTS = Command(_exists, "IMAGE", "Ends with 0 when the image is in local storage, else with 1.", least=1, most=1)
 HISTORY = Command(
     _history,

@@ -44,7 +44,9 @@ def _one(app: App, name: str, kind: str, size: bool) -> dict[str, Any]:
     except NotFound:
         if kind == "image":
             raise
-        raise NotFound(f'no such object: "{name}"', hint="`podling ps -a` and `podling images` list what there is") from None
+        raise NotFound(
+            f'no such object: "{name}"', hint="`podling ps -a` and `podling images` list what there is"
+        ) from None
 
 
 def _inspect(kind: str) -> Any:

@@ -64,7 +64,9 @@ def _stop(app: App, args: Args) -> int:
 
 def _restart(app: App, args: Args) -> int:
     selection = _selection(args)
-    return _finish(app, app.engine.call(ops.RestartContainers(**selection, timeout=_timeout(args), running=args.running)))
+    return _finish(
+        app, app.engine.call(ops.RestartContainers(**selection, timeout=_timeout(args), running=args.running))
+    )
 
 
 def _kill(app: App, args: Args) -> int:
@@ -81,7 +83,9 @@ def _unpause(app: App, args: Args) -> int:
 
 def _rm(app: App, args: Args) -> int:
     report = app.engine.call(
-        ops.RemoveContainers(**_selection(args), force=args.force or "time" in args.given, volumes=args.volumes, timeout=_timeout(args))
+        ops.RemoveContainers(
+            **_selection(args), force=args.force or "time" in args.given, volumes=args.volumes, timeout=_timeout(args)
+        )
     )
     return _finish(app, _with_missing_code(report))
 
@@ -172,7 +176,7 @@ RM = Command(
 )  # fmt: skip
 WAIT = Command(
     _wait, "[options] CONTAINER [CONTAINER...]", "Waits until containers have stopped, and prints their exit codes.",
-    Flag("condition", "", "slice", "Wait for one of these instead: configured, created, running, stopped, paused, exited, removing, stopping"),
+    Flag("condition", "", "slice", "Wait for one of configured, created, running, stopped, paused, exited, removing, stopping"),
     Flag("ignore", "", "bool", "Print -1 for a container that does not exist"),
     Flag("interval", "i", "string", "How often to look when a condition is awaited", "250ms"), _LATEST,
     examples=("wait web", "wait --condition=running web"),

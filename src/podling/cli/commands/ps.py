@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from podling.core.listing import ContainerSummary
 
 _HEADERS = {
-    "ID": "CONTAINER ID", "Image": "IMAGE", "Command": "COMMAND", "CreatedHuman": "CREATED", "RunningFor": "CREATED", "CreatedAt": "CREATED AT",
+    "ID": "CONTAINER ID", "Image": "IMAGE", "Command": "COMMAND", "CreatedHuman": "CREATED", "RunningFor": "CREATED",
+    "CreatedAt": "CREATED AT",
     "Status": "STATUS", "Ports": "PORTS", "Names": "NAMES", "Size": "SIZE", "State": "STATE", "Pid": "PID", "ExitCode": "EXIT CODE",
     "ImageID": "IMAGE ID", "Labels": "LABELS", "Mounts": "MOUNTS", "Networks": "NETWORKS",
 }  # fmt: skip
@@ -110,7 +111,9 @@ def _formatted(app: App, args: Args, items: list[ContainerSummary], now: int) ->
     if Format(args.format).is_json:
         print_rows(app, "json", [_json(app, item, now) for item in items], {})
         return
-    print_rows(app, args.format, [_fields(app, args, item, now) for item in items], _HEADERS, heading=not args.noheading)
+    print_rows(
+        app, args.format, [_fields(app, args, item, now) for item in items], _HEADERS, heading=not args.noheading
+    )
 
 
 def _fields(app: App, args: Args, item: ContainerSummary, now: int) -> dict[str, Any]:
@@ -217,7 +220,9 @@ PS = Command(
     Flag("noheading", "", "bool", "Leave the table's heading out"),
     Flag("quiet", "q", "bool", "Print the ids only"),
     Flag("size", "s", "bool", "Show the total file sizes"),
-    Flag("sort", "", "string", "Sort by command, created, id, image, names, runningfor, size or status", value="choice"),
+    Flag(
+        "sort", "", "string", "Sort by command, created, id, image, names, runningfor, size or status", value="choice"
+    ),
     Flag("watch", "w", "int", "Show the list again every so many seconds"),
     most=0,
     examples=("ps -a", 'ps -a --format "{{.ID}}  {{.Image}}  {{.Labels}}  {{.Mounts}}"', "ps --filter label=team=web"),

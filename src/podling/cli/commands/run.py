@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import os
-
 from podling.cli.command import Command
 from podling.cli.flags import Flag, UsageError
-from podling.core.options import CreateOptions
 from podling.engine import catalogue as ops
-from podling.runtime.streams import Streams
+from podling.engine.types import CreateOptions, Streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -84,7 +81,12 @@ CREATE_FLAGS = (
     Flag("replace", "", "bool", "Remove a container that has the same name"),
     Flag("rm", "", "bool", "Remove the container when it ends"),
     Flag("rootfs", "", "bool", "The first argument is a folder with a root file system"),
-    Flag("security-opt", "", "list", "Security option: seccomp=, no-new-privileges, apparmor=, mask=, unmask=, proc-opts="),
+    Flag(
+        "security-opt",
+        "",
+        "list",
+        "Security option: seccomp=, no-new-privileges, apparmor=, mask=, unmask=, proc-opts=",
+    ),
     Flag("shm-size", "", "string", "Size of /dev/shm", "64m"),
     Flag("stop-signal", "", "string", "Signal that stops the container"),
     Flag("stop-timeout", "", "int", "Seconds from the stop signal to SIGKILL", 10),
@@ -106,7 +108,11 @@ _NOT_OPTIONS = frozenset(("help", "quiet", "detach", "sig_proxy", "attach"))
 
 
 def _options(app: App, args: Args) -> CreateOptions:
-    values = {name: value for name, value in args.__dict__.items() if name not in _NOT_OPTIONS and name not in ("rest", "given")}
+    values = {
+        name: value
+        for name, value in args.__dict__.items()
+        if name not in _NOT_OPTIONS and name not in ("rest", "given")
+    }
     if "stop_timeout" not in args.given:
         values["stop_timeout"] = -1
     if "entrypoint" not in args.given:
@@ -149,11 +155,17 @@ def _run(app: App, args: Args) -> int:
 
 
 def _streams(args: Args) -> Streams:
-    wanted = {stream.lower() for stream in args.attach} or {"stdout", "stderr", *(["stdin"] if args.interactive else [])}
+    wanted = {stream.lower() for stream in args.attach} or {
+        "stdout",
+        "stderr",
+        *(["stdin"] if args.interactive else []),
+    }
     if args.interactive:
         wanted.add("stdin")
     return Streams(
-        stdin=0 if "stdin" in wanted else -1, stdout=1 if "stdout" in wanted else -1, stderr=2 if "stderr" in wanted else -1
+        stdin=0 if "stdin" in wanted else -1,
+        stdout=1 if "stdout" in wanted else -1,
+        stderr=2 if "stderr" in wanted else -1,
     )
 
 
@@ -163,9 +175,12 @@ def _attach(app: App, args: Args) -> int:
     streams = Streams(stdin=-1 if args.no_stdin else 0, stdout=1, stderr=2)
     code: int | None = app.engine.call(
         ops.AttachContainer(
-            name=args.rest[0] if args.rest else "", latest=args.latest, streams=streams, sig_proxy=args.sig_proxy,
+            name=args.rest[0] if args.rest else "",
+            latest=args.latest,
+            streams=streams,
+            sig_proxy=args.sig_proxy,
             detach_keys=args.detach_keys if "detach_keys" in args.given else "",
-        )  # fmt: skip
+        )
     )
     return 0 if code is None else code
 
@@ -188,7 +203,11 @@ CREATE = Command(
     *CREATE_FLAGS,
     least=1,
     stop_at_argument=True,
-    examples=("create busybox ls", "create --annotation HELLO=WORLD busybox ls", "create -t -i --name myctr busybox sh"),
+    examples=(
+        "create busybox ls",
+        "create --annotation HELLO=WORLD busybox ls",
+        "create -t -i --name myctr busybox sh",
+    ),
 )
 RUN = Command(
     _run,

@@ -40,7 +40,9 @@ def _line(event: Event, *, short: bool) -> str:
 
     id = event.id[:12] if short else event.id
     if event.type == "container":
-        details = ", ".join([f"image={event.image}", f"name={event.name}", *(f"{k}={v}" for k, v in sorted(event.attributes.items()))])
+        details = ", ".join(
+            [f"image={event.image}", f"name={event.name}", *(f"{k}={v}" for k, v in sorted(event.attributes.items()))]
+        )
         return f"{local_time(event.time)} container {event.action} {id} ({details})"
     return f"{local_time(event.time)} {event.type} {event.action} {id} {event.name}".rstrip()
 
