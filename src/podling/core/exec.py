@@ -213,12 +213,13 @@ def _with_terminal(
         ctx.settings, ctx.runtime(container.config.runtime), container.id, session, folder, tty=True, stdin=options.interactive,
         exit_folder=folder, connect=joined.connect,
     )  # fmt: skip
+    started = start_time(pid)
     _record_pid(container, session, pid)
     joined.resize()
     exit_file = f"{folder}/{container.id}"  # conmon names it after the container, not after the session
     if not joined.run(pid, exit_file, None):
         return None
-    found = conmon.exit_code(exit_file)
+    found = conmon.wait_for_exit_file(exit_file, pid, started)
     return found[0] if found else -1
 
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from podling.runtime.config import ContainerConfig
 
 _CREATE_SECONDS = 120
+_GRACE_SECONDS = 0.5
 
 #: Waits until nobody attends to the container, then cleans up unless that has been done. $0: lock file, $1: marker.
 #: The one who waits for a container cleans up itself, so a second interpreter starts only when there is no first one.
@@ -83,20 +84,23 @@ def exit_code(path: str) -> tuple[int, int] | None:
         return None
 
 
-def wait_for_exit_file(path: str, conmon_pid: int, conmon_start: int, seconds: float = 5.0) -> tuple[int, int] | None:
-    """The exit file's content, which conmon writes a moment after the container has died; None when conmon died too."""
+def wait_for_exit_file(path: str, writer: int, writer_start: int, seconds: float = 5.0) -> tuple[int, int] | None:
+    """The exit file's content, which conmon writes a moment after the process has died; None when none comes.
+
+    `writer` is conmon's pid: once it has died too, only a short grace is left.
+    """
     deadline = time.monotonic() + seconds
     pause = 0.0004
     while True:
         found = exit_code(path)
         if found:
             return found
-        if not is_alive(conmon_pid, conmon_start):
-            return exit_code(path)
+        if not is_alive(writer, writer_start):
+            deadline = min(deadline, time.monotonic() + _GRACE_SECONDS)
         if time.monotonic() > deadline:
-            return None
+            return exit_code(path)
         time.sleep(pause)
-        pause = min(pause * 1.5, 0.05)
+        pause = min(pause * 1.5, 0.02)
 
 
 def exit_command(settings: Settings, bundle: Bundle, container: str) -> list[str]:

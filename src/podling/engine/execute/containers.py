@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     from podling.runtime.logs import LogLine
 
 
-def _each(ctx: Context, op: ops.Selection, action: Callable[[Container], None], where: str = "1") -> Report:
-    """Do `action` to every selected container; one failure does not keep the others from it."""
+def _each(ctx: Context, op: ops.Selection, action: Callable[[Container], None], where: str = "1", *, tolerated: type[PodlingError] = NotFound) -> Report:
+    """Do `action` to every selected container; one failure does not keep the others from it.
+
+    With --all a container may have gone, or come into a state that `tolerated` says, between our look and the action.
+    """
     report = Report()
     names = list(op.names)
     for path in op.cidfiles:
@@ -48,7 +51,7 @@ def _each(ctx: Context, op: ops.Selection, action: Callable[[Container], None], 
             action(container)
             report.done.append(name)
         except PodlingError as error:
-            if not (op.all and isinstance(error, NotFound | WrongState)):
+            if not (op.all and isinstance(error, NotFound | tolerated)):
                 report.errors.append(error)
     return report
 
@@ -95,7 +98,7 @@ def stop(ctx: Context, op: ops.StopContainers) -> Report:
     from podling.core import lifecycle
 
     ctx.recover()
-    return _each(ctx, op, lambda container: lifecycle.stop(container, op.timeout), _ALIVE)
+    return _each(ctx, op, lambda container: lifecycle.stop(container, op.timeout), _ALIVE, tolerated=WrongState)
 
 
 def restart(ctx: Context, op: ops.RestartContainers) -> Report:
@@ -110,19 +113,19 @@ def kill(ctx: Context, op: ops.KillContainers) -> Report:
     from podling.core import lifecycle, parse
 
     number = parse.signal_number(op.signal)
-    return _each(ctx, op, lambda container: lifecycle.kill(container, number), _ALIVE)
+    return _each(ctx, op, lambda container: lifecycle.kill(container, number), _ALIVE, tolerated=WrongState)
 
 
 def pause(ctx: Context, op: ops.PauseContainers) -> Report:
     from podling.core import lifecycle
 
-    return _each(ctx, op, lifecycle.pause, "status='running'")
+    return _each(ctx, op, lifecycle.pause, "status='running'", tolerated=WrongState)
 
 
 def unpause(ctx: Context, op: ops.UnpauseContainers) -> Report:
     from podling.core import lifecycle
 
-    return _each(ctx, op, lifecycle.unpause, "status='paused'")
+    return _each(ctx, op, lifecycle.unpause, "status='paused'", tolerated=WrongState)
 
 
 def remove(ctx: Context, op: ops.RemoveContainers) -> Report:
