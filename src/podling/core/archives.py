@@ -184,6 +184,8 @@ def apply_change(config: dict[str, Any], change: str) -> None:
         elif instruction in ("ENV", "LABEL"):
             pairs = shlex.split(value)
             if "=" not in pairs[0]:
+                if len(pairs) < 2:
+                    raise InvalidInput(f"--change {change!r}: {instruction} needs KEY=VALUE")
                 pairs = [f"{pairs[0]}={value.partition(' ')[2].strip()}"]
             for pair in pairs:
                 key, equals, text = pair.partition("=")

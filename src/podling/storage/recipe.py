@@ -52,10 +52,18 @@ class RecipeWriter:
             self._file.write(packed)
 
     def close(self) -> None:
-        if not self._file.closed:
-            self._flush()
-            self._file.write(self._deflate.flush())
+        """Write what is left."""
+        self._flush()
+        self._file.write(self._deflate.flush())
+        self._file.close()
+
+    def abandon(self) -> None:
+        """Close the file, complete or not, without another write: its disk may be full."""
+        self._raw.clear()
+        try:
             self._file.close()
+        except OSError:
+            pass
 
 
 def read_tar(recipe: str, diff: str) -> Iterator[bytes]:

@@ -6,9 +6,10 @@ in between leaves a folder that `recover` removes. A layer is removed the other 
 
 from __future__ import annotations
 
+import errno
 import os
 
-from podling.errors import DigestMismatch, InvalidInput, PodlingError, StateError
+from podling.errors import DigestMismatch, InvalidInput, PodlingError, StateError, StorageFull
 from podling.linux.files import remove_tree
 from podling.state.database import Database, now
 from podling.state.intents import Intent, declare, orphans
@@ -156,8 +157,12 @@ class Store:
                 extractor.run(Reader(stream.next, recipe.raw))
                 stream.drain()
             recipe.close()
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise StorageFull(f"no space left to unpack a layer in {self.root}", hint="free some space, then try again") from None
+            raise
         finally:
-            recipe.close()
+            recipe.abandon()
         staged.diff_id = stream.digest
         staged.size = stream.size
         if expected and staged.diff_id != expected:
