@@ -48,10 +48,23 @@ def layer(files: dict[str, bytes | None], *, edit: Callable[[tarfile.TarFile], N
 class Image:
     """An image as a registry holds it: manifest, configuration, blobs."""
 
-    def __init__(self, tars: list[bytes], *, kind: str = "oci", compress: Callable[[bytes], bytes] = gzip.compress, arch: str = "amd64", config: dict[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        tars: list[bytes],
+        *,
+        kind: str = "oci",
+        compress: Callable[[bytes], bytes] = gzip.compress,
+        arch: str = "amd64",
+        config: dict[str, Any] | None = None,
+    ) -> None:
         blobs = [compress(tar) for tar in tars]
         suffix = "+gzip" if compress is gzip.compress else "+zstd" if compress is not bytes else ""
-        document = {"os": "linux", "architecture": arch, "config": config or {"Cmd": ["sh"]}, "rootfs": {"type": "layers", "diff_ids": [digest(tar) for tar in tars]}}
+        document = {
+            "os": "linux",
+            "architecture": arch,
+            "config": config or {"Cmd": ["sh"]},
+            "rootfs": {"type": "layers", "diff_ids": [digest(tar) for tar in tars]},
+        }
         self.config = json.dumps(document).encode()
         oci = kind == "oci"
         self.media_type = OCI + "manifest.v1+json" if oci else DOCKER + "distribution.manifest.v2+json"
@@ -76,7 +89,14 @@ def index(images: dict[str, Image]) -> bytes:
     for platform, image in images.items():
         os_, arch, *variant = platform.split("/")
         entry = {"os": os_, "architecture": arch, **({"variant": variant[0]} if variant else {})}
-        entries.append({"mediaType": image.media_type, "digest": digest(image.manifest), "size": len(image.manifest), "platform": entry})
+        entries.append(
+            {
+                "mediaType": image.media_type,
+                "digest": digest(image.manifest),
+                "size": len(image.manifest),
+                "platform": entry,
+            }
+        )
     return json.dumps({"schemaVersion": 2, "mediaType": OCI + "index.v1+json", "manifests": entries}).encode()
 
 
@@ -96,7 +116,13 @@ class Registry:
         self.folder = folder
         self.user, self.password = user, password
         self.ca = folder / "ca.crt"
-        lines = ["version: 0.1", "log: {level: error}", f"storage: {{filesystem: {{rootdirectory: {folder}/data}}, delete: {{enabled: true}}}}", "http:", f"  addr: {self.host}"]
+        lines = [
+            "version: 0.1",
+            "log: {level: error}",
+            f"storage: {{filesystem: {{rootdirectory: {folder}/data}}, delete: {{enabled: true}}}}",
+            "http:",
+            f"  addr: {self.host}",
+        ]
         if tls:
             _certificate(folder)
             lines.append(f"  tls: {{certificate: {folder}/ca.crt, key: {folder}/ca.key}}")
@@ -107,7 +133,9 @@ class Registry:
         (folder / "config.yml").write_text("\n".join(lines) + "\n")
         self.tls = tls
         self._log = open(folder / "log", "wb")
-        self._process = subprocess.Popen(["docker-registry", "serve", str(folder / "config.yml")], stdout=self._log, stderr=self._log)
+        self._process = subprocess.Popen(
+            ["docker-registry", "serve", str(folder / "config.yml")], stdout=self._log, stderr=self._log
+        )
         deadline = time.monotonic() + 20
         while True:
             with socket.socket() as sock:
@@ -121,7 +149,9 @@ class Registry:
         self._process.wait()
         self._log.close()
 
-    def _call(self, method: str, path: str, body: bytes | None = None, kind: str = "application/octet-stream") -> http.client.HTTPResponse:
+    def _call(
+        self, method: str, path: str, body: bytes | None = None, kind: str = "application/octet-stream"
+    ) -> http.client.HTTPResponse:
         import base64
 
         headers = {"Content-Type": kind}
@@ -210,7 +240,9 @@ class Misbehaving:
         self.server.server_close()
 
 
-def send(handler: BaseHTTPRequestHandler, status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> bool:
+def send(
+    handler: BaseHTTPRequestHandler, status: int, body: bytes = b"", headers: dict[str, str] | None = None
+) -> bool:
     handler.send_response(status)
     for name, value in (headers or {}).items():
         handler.send_header(name, value)

@@ -32,10 +32,24 @@ def diff_folder(podling: Podling, name: str) -> Path:
 
 # -- import
 def test_import(fresh: Podling, tmp_path: Path) -> None:
-    tar = layer({"bin": None, "bin/busybox": Path("/bin/busybox").read_bytes()}, edit=lambda out: _link(out, "bin/sh", "busybox"))
+    tar = layer(
+        {"bin": None, "bin/busybox": Path("/bin/busybox").read_bytes()},
+        edit=lambda out: _link(out, "bin/sh", "busybox"),
+    )
     path = tmp_path / "rootfs.tar"
     path.write_bytes(tar)
-    changes = ["-c", 'CMD ["sh", "-c", "echo $GREETING $PWD"]', "-c", "ENV GREETING=hi", "-c", "WORKDIR=/tmp", "-c", "LABEL a=b", "-c", "EXPOSE 80"]
+    changes = [
+        "-c",
+        'CMD ["sh", "-c", "echo $GREETING $PWD"]',
+        "-c",
+        "ENV GREETING=hi",
+        "-c",
+        "WORKDIR=/tmp",
+        "-c",
+        "LABEL a=b",
+        "-c",
+        "EXPOSE 80",
+    ]
     id = fresh.ok("import", "-m", "made here", *changes, str(path), "mine:1")
     document = json.loads(fresh.ok("inspect", "mine:1"))[0]
     assert id == "sha256:" + document["Id"] and document["RepoTags"] == ["localhost/mine:1"]
@@ -45,7 +59,9 @@ def test_import(fresh: Podling, tmp_path: Path) -> None:
     assert "made here" in fresh.ok("history", "mine:1")
 
 
-@pytest.mark.parametrize("compress", [bytes, gzip.compress, zstandard.ZstdCompressor().compress], ids=["plain", "gzip", "zstd"])
+@pytest.mark.parametrize(
+    "compress", [bytes, gzip.compress, zstandard.ZstdCompressor().compress], ids=["plain", "gzip", "zstd"]
+)
 def test_import_compressed(fresh: Podling, compress: Callable[[bytes], bytes]) -> None:
     tar = layer({"file": b"content" * 1000})
     imported(fresh, compress(tar))
@@ -87,13 +103,24 @@ def test_every_kind_of_entry(fresh: Podling) -> None:
         _node(out, "fifo", tarfile.FIFOTYPE)
         _node(out, "null", tarfile.CHRTYPE, 1, 3, 0o666)
         _file(out, "a" * 90 + "/" + "b" * 200, b"long")
-        _file(out, "attributed", b"x", pax_headers={"SCHILY.xattr.user.note": "kept", "SCHILY.xattr.trusted.overlay.opaque": "y"})
+        _file(
+            out,
+            "attributed",
+            b"x",
+            pax_headers={"SCHILY.xattr.user.note": "kept", "SCHILY.xattr.trusted.overlay.opaque": "y"},
+        )
 
     tar = layer({"dir": None}, edit=edit)
     imported(fresh, tar)
     root = diff_folder(fresh, "x")
     info = (root / "owned").stat()
-    assert (info.st_uid, info.st_gid, info.st_mode & 0o7777, info.st_mtime, info.st_nlink) == (123, 456, 0o4755, 1_500_000_000, 2)
+    assert (info.st_uid, info.st_gid, info.st_mode & 0o7777, info.st_mtime, info.st_nlink) == (
+        123,
+        456,
+        0o4755,
+        1_500_000_000,
+        2,
+    )
     assert os.readlink(root / "soft") == "/owned"
     assert (root / "hard").stat().st_ino == info.st_ino
     assert stat.S_ISFIFO((root / "fifo").stat().st_mode)
@@ -110,7 +137,9 @@ def test_sparse_files(fresh: Podling, tmp_path: Path, form: str) -> None:
         file.write(b"middle")
         file.seek(9_000_000)
         file.write(b"end")
-    tar = subprocess.run(["tar", "-C", tmp_path, "-cSf", "-", f"--format={form}", "sparse"], check=True, capture_output=True).stdout
+    tar = subprocess.run(
+        ["tar", "-C", tmp_path, "-cSf", "-", f"--format={form}", "sparse"], check=True, capture_output=True
+    ).stdout
     assert len(tar) < 1_000_000
     imported(fresh, tar)
     path = diff_folder(fresh, "x") / "sparse"
@@ -124,7 +153,10 @@ def _hostile(name: str) -> bytes:
     edits: dict[str, Callable[[tarfile.TarFile], None]] = {
         "dotdot": lambda out: _file(out, "../../../../../../tmp/podling-escape", b"x"),
         "absolute link then file": lambda out: (_link(out, "out", "/tmp"), _file(out, "out/podling-escape", b"x"))[-1],
-        "dotdot link then file": lambda out: (_link(out, "out", "../../../../../../../../tmp"), _file(out, "out/podling-escape", b"x"))[-1],
+        "dotdot link then file": lambda out: (
+            _link(out, "out", "../../../../../../../../tmp"),
+            _file(out, "out/podling-escape", b"x"),
+        )[-1],
         "hard link out": lambda out: _link(out, "passwd", "../../../../../../../etc/passwd", tarfile.LNKTYPE),
         "hard link to absolute": lambda out: _link(out, "passwd", "/etc/passwd", tarfile.LNKTYPE),
         "whiteout out": lambda out: _file(out, "a/.wh..", b""),
@@ -137,7 +169,19 @@ def _hostile(name: str) -> bytes:
     return layer({}, edit=edits[name])
 
 
-@pytest.mark.parametrize("name", ["dotdot", "hard link out", "hard link to absolute", "whiteout out", "whiteout of dotdot", "device as whiteout", "unknown type", "huge owner"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "dotdot",
+        "hard link out",
+        "hard link to absolute",
+        "whiteout out",
+        "whiteout of dotdot",
+        "device as whiteout",
+        "unknown type",
+        "huge owner",
+    ],
+)
 def test_hostile_archives_are_refused(fresh: Podling, name: str) -> None:
     fresh.fails(125, "import", "-", "x", input=_hostile(name))
     assert not Path("/tmp/podling-escape").exists()
@@ -159,7 +203,14 @@ def test_corrupt_tars(fresh: Podling) -> None:
     tar = layer({"file": os.urandom(5000), "other": b"x" * 5000})
     flipped = bytearray(tar)
     flipped[20] ^= 0xFF
-    for broken in (bytes(flipped), tar[:3000], tar[:700], b"\x1f\x8bnot gzip", gzip.compress(tar)[:-20], os.urandom(2000)):
+    for broken in (
+        bytes(flipped),
+        tar[:3000],
+        tar[:700],
+        b"\x1f\x8bnot gzip",
+        gzip.compress(tar)[:-20],
+        os.urandom(2000),
+    ):
         fresh.fails(125, "import", "-", "x", input=broken)
     nothing_stored(fresh)
 
@@ -197,7 +248,10 @@ def saved_layers(podling: Podling, name: str, folder: Path) -> list[bytes]:
 
 
 def test_layers_are_saved_bit_by_bit(fresh: Podling, tmp_path: Path) -> None:
-    tar = layer({"dir": None, "dir/file": os.urandom(70_000), "empty": b"", "f" * 150: b"long"}, edit=lambda out: _link(out, "l", "empty", tarfile.LNKTYPE))
+    tar = layer(
+        {"dir": None, "dir/file": os.urandom(70_000), "empty": b"", "f" * 150: b"long"},
+        edit=lambda out: _link(out, "l", "empty", tarfile.LNKTYPE),
+    )
     imported(fresh, tar)
     assert saved_layers(fresh, "x", tmp_path) == [tar]
 
@@ -224,7 +278,10 @@ def test_two_images_in_one_archive(fresh: Podling, tmp_path: Path) -> None:
     path = tmp_path / "both.tar"
     fresh.ok("save", "-o", str(path), "one:1", "two:2")
     fresh.ok("rmi", "-a")
-    assert set(fresh.ok("load", "-q", "-i", str(path)).splitlines()) == {"Loaded image: localhost/one:1", "Loaded image: localhost/two:2"}
+    assert set(fresh.ok("load", "-q", "-i", str(path)).splitlines()) == {
+        "Loaded image: localhost/one:1",
+        "Loaded image: localhost/two:2",
+    }
 
 
 @pytest.mark.parametrize(("form", "transport"), [("docker-archive", "docker-archive"), ("oci-archive", "oci-archive")])
@@ -233,13 +290,27 @@ def test_skopeo_reads_ours_and_we_read_its(fresh: Podling, tmp_path: Path, form:
     id = imported(fresh, tar, "app:1")
     ours, theirs = tmp_path / "ours.tar", tmp_path / "theirs.tar"
     fresh.ok("save", "--format", form, "-o", str(ours), "app:1")
-    subprocess.run(["skopeo", "--insecure-policy", "copy", "-q", f"{transport}:{ours}", f"{transport}:{theirs}:localhost/app:1"], check=True)
+    subprocess.run(
+        ["skopeo", "--insecure-policy", "copy", "-q", f"{transport}:{ours}", f"{transport}:{theirs}:localhost/app:1"],
+        check=True,
+    )
     fresh.ok("rmi", "-a")
     fresh.ok("load", "-q", "-i", str(theirs))
     assert fresh.ok("images", "-q", "--no-trunc") == f"sha256:{id}"
 
 
-@pytest.mark.parametrize("content", [b"", b"garbage", layer({"file": b"x"}), layer({"manifest.json": b"[]"}), layer({"manifest.json": b"not json"}), layer({"manifest.json": b'[{"Config": "c", "Layers": ["l"]}]'}), layer({"index.json": b'{"manifests": [{"digest": "sha256:00"}]}'})])
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"",
+        b"garbage",
+        layer({"file": b"x"}),
+        layer({"manifest.json": b"[]"}),
+        layer({"manifest.json": b"not json"}),
+        layer({"manifest.json": b'[{"Config": "c", "Layers": ["l"]}]'}),
+        layer({"index.json": b'{"manifests": [{"digest": "sha256:00"}]}'}),
+    ],
+)
 def test_broken_archives(fresh: Podling, tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "broken.tar"
     path.write_bytes(content)
@@ -260,7 +331,11 @@ def test_save_errors(fresh: Podling, tmp_path: Path) -> None:
 def test_tags(fresh: Podling) -> None:
     id = imported(fresh, layer({"a": b"a"}), "one:1")
     fresh.ok("tag", "one:1", "two", "registry.example.com/three:3")
-    assert set(fresh.ok("images", "--format", "{{.Repository}}:{{.Tag}}").split()) == {"localhost/one:1", "localhost/two:latest", "registry.example.com/three:3"}
+    assert set(fresh.ok("images", "--format", "{{.Repository}}:{{.Tag}}").split()) == {
+        "localhost/one:1",
+        "localhost/two:latest",
+        "registry.example.com/three:3",
+    }
     assert fresh.ok("rmi", "two") == "Untagged: localhost/two:latest"
     fresh.ok("untag", "one:1", "one:1")
     assert fresh.ok("images", "-q") == id[:12]

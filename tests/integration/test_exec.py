@@ -78,7 +78,21 @@ def test_exec_output_input_and_code(box: Podling) -> None:
 
 def test_exec_options(box: Podling, tmp_path: Path) -> None:
     (tmp_path / "env").write_text("B=2\n")
-    text = box.ok("exec", "-e", "A=1", "--env-file", str(tmp_path / "env"), "-w", "/tmp", "-u", "nobody", "box", "sh", "-c", "echo $A $B $PWD; id -u")
+    text = box.ok(
+        "exec",
+        "-e",
+        "A=1",
+        "--env-file",
+        str(tmp_path / "env"),
+        "-w",
+        "/tmp",
+        "-u",
+        "nobody",
+        "box",
+        "sh",
+        "-c",
+        "echo $A $B $PWD; id -u",
+    )
     assert text.split() == ["1", "2", "/tmp", "65534"]
     assert "ffffff" in box.ok("exec", "--privileged", "box", "grep", "CapEff", "/proc/self/status")
     assert "00000000800405fb" in box.ok("exec", "box", "grep", "CapEff", "/proc/self/status")
@@ -116,7 +130,18 @@ def test_terminal(podling: Podling) -> None:
 
 
 def test_ctrl_c_reaches_the_container(podling: Podling) -> None:
-    terminal = Terminal(podling.argv("run", "--rm", "-it", NONE, IMAGE, "sh", "-c", "trap 'exit 42' INT; echo ready; while :; do sleep 0.05; done"))
+    terminal = Terminal(
+        podling.argv(
+            "run",
+            "--rm",
+            "-it",
+            NONE,
+            IMAGE,
+            "sh",
+            "-c",
+            "trap 'exit 42' INT; echo ready; while :; do sleep 0.05; done",
+        )
+    )
     terminal.expect(b"ready")
     terminal.type(b"\x03")
     assert terminal.wait() == 42
@@ -163,7 +188,9 @@ def test_attach_without_terminal(podling: Podling) -> None:
 
 
 def test_ctrl_c_of_run_without_terminal_stops_the_container(podling: Podling) -> None:
-    process = podling.background("run", "--rm", NONE, IMAGE, "sh", "-c", "trap 'exit 8' INT; echo ready; while :; do sleep 0.05; done")
+    process = podling.background(
+        "run", "--rm", NONE, IMAGE, "sh", "-c", "trap 'exit 8' INT; echo ready; while :; do sleep 0.05; done"
+    )
     assert process.stdout and process.stdout.readline() == b"ready\n"
     process.send_signal(2)
     assert process.wait(20) == 8

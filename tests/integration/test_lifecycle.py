@@ -46,7 +46,10 @@ def test_restart(podling: Podling) -> None:
     podling.ok("run", "-d", "--rm", "--name", "c", NONE, IMAGE, *SLEEP)
     pid = podling.ok("inspect", "-f", "{{.State.Pid}}", "c")
     podling.ok("restart", "-t", "0", "c")
-    assert podling.ok("inspect", "-f", "{{.State.Pid}} {{.HostConfig.AutoRemove}}", "c") not in (f"{pid} true", f"{pid} false")
+    assert podling.ok("inspect", "-f", "{{.State.Pid}} {{.HostConfig.AutoRemove}}", "c") not in (
+        f"{pid} true",
+        f"{pid} false",
+    )
     assert podling.ok("inspect", "-f", "{{.HostConfig.AutoRemove}}", "c") == "true"
 
 
@@ -184,7 +187,9 @@ def test_ps_table(podling: Podling) -> None:
     assert " Up " in row and row.endswith("up")
     document = json.loads(podling.ok("ps", "--format", "json"))[0]
     assert document["Id"] == id and document["Command"] == ["sleep", "1000"] and document["Names"] == ["up"]
-    assert podling.ok("ps", "--noheading", "--format", "table {{.Names}}\\t{{.Image}}") == "up  localhost/busybox:latest"
+    assert (
+        podling.ok("ps", "--noheading", "--format", "table {{.Names}}\\t{{.Image}}") == "up  localhost/busybox:latest"
+    )
     assert "SIZE" in podling.ok("ps", "--size").splitlines()[0]
 
 
@@ -258,7 +263,9 @@ def test_every_field_of_inspect_is_there(podling: Podling) -> None:
 def test_events(podling: Podling) -> None:
     since = str(time.time())
     podling.ok("run", "--rm", "--name", "seen", NONE, IMAGE, "true")
-    text = podling.ok("events", "--since", since, "--stream=false", "--filter", "container=seen", "--format", "{{.Status}}")
+    text = podling.ok(
+        "events", "--since", since, "--stream=false", "--filter", "container=seen", "--format", "{{.Status}}"
+    )
     assert text.split() == ["create", "init", "start", "died", "remove"]
     line = podling.ok("events", "--since", since, "--stream=false", "--filter", "event=died", "--format", "json")
     assert json.loads(line)["ContainerExitCode"] == 0

@@ -40,7 +40,12 @@ def runnable() -> Image:
             link.type, link.linkname = tarfile.SYMTYPE, "busybox"
             out.addfile(link)
 
-    return Image([layer({"bin": None, "etc": None, "etc/gone": b"x", "etc/dir": None, "etc/dir/old": b"x"}, edit=add), layer({"etc/greeting": b"hello", "etc/.wh.gone": b"", "etc/dir/.wh..wh..opq": b"", "etc/dir/new": b"n"})])
+    return Image(
+        [
+            layer({"bin": None, "etc": None, "etc/gone": b"x", "etc/dir": None, "etc/dir/old": b"x"}, edit=add),
+            layer({"etc/greeting": b"hello", "etc/.wh.gone": b"", "etc/dir/.wh..wh..opq": b"", "etc/dir/new": b"n"}),
+        ]
+    )
 
 
 @pytest.fixture(scope="module")
@@ -68,8 +73,13 @@ def test_pull_and_run(any_driver: Podling, registry: Registry, kind: str) -> Non
     image = runnable()
     name = registry.push(f"app-{kind}", "1", image)
     assert any_driver.ok("pull", "-q", INSECURE, name) == image.id
-    assert any_driver.ok("images", "--format", "{{.Repository}}:{{.Tag}} {{.Digest}}") == f"{name} {digest(image.manifest)}"
-    text = any_driver.ok("run", "--rm", "--network=none", name, "sh", "-c", "cat /etc/greeting; ls -a /etc/dir; ls /etc")
+    assert (
+        any_driver.ok("images", "--format", "{{.Repository}}:{{.Tag}} {{.Digest}}")
+        == f"{name} {digest(image.manifest)}"
+    )
+    text = any_driver.ok(
+        "run", "--rm", "--network=none", name, "sh", "-c", "cat /etc/greeting; ls -a /etc/dir; ls /etc"
+    )
     assert "hello" in text and "new" in text and "old" not in text and "gone" not in text
 
 
@@ -99,7 +109,9 @@ def test_platforms(fresh: Podling, registry: Registry) -> None:
     assert fresh.ok("pull", "-q", INSECURE, name) == expected.id
     assert fresh.ok("pull", "-q", INSECURE, "--platform", "linux/arm64", name) == arm.id
     assert fresh.ok("pull", "-q", INSECURE, "--arch", "amd64", name) == amd.id
-    assert "no image for platform linux/s390x; there is linux/amd64" in fresh.fails(125, "pull", INSECURE, "--arch", "s390x", name)
+    assert "no image for platform linux/s390x; there is linux/amd64" in fresh.fails(
+        125, "pull", INSECURE, "--arch", "s390x", name
+    )
 
 
 def test_shared_layers_are_fetched_once(fresh: Podling) -> None:
@@ -197,7 +209,11 @@ def test_credentials_do_not_follow_a_redirect(fresh: Podling) -> None:
             return send(handler, 401, b"{}", {"WWW-Authenticate": 'Basic realm="x"'})
 
         def redirect(handler: BaseHTTPRequestHandler) -> bool:
-            return send(handler, 307, b"", {"Location": f"http://{elsewhere.host}{handler.path}"}) if handler.headers.get("Authorization") else False
+            return (
+                send(handler, 307, b"", {"Location": f"http://{elsewhere.host}{handler.path}"})
+                if handler.headers.get("Authorization")
+                else False
+            )
 
         server.rules = {"/blobs/" + image.layers[0]: redirect, "/v2/": needs_password}
         assert fresh.ok("pull", "-q", INSECURE, "--creds", "ann:s3cret", server.name) == image.id

@@ -8,7 +8,7 @@ from podling.core.containers import Container
 from podling.errors import PodlingError
 from podling.linux.calls import umount
 from podling.linux.files import remove_tree
-from podling.linux.process import spawn
+from podling.linux.process import guards, spawn
 from podling.oci import json
 
 TYPE_CHECKING = False
@@ -33,7 +33,7 @@ def release_all(container: Container, *, keep_files: bool = False) -> list[str]:
     try:
         # the runtime tidies its cgroups and state while we see to the rest
         runtime = ctx.runtime(container.config.runtime)
-        deleting = spawn([runtime.path, *runtime.arguments, "delete", "--force", container.id])
+        deleting = spawn([runtime.path, *runtime.arguments, "delete", "--force", container.id], keep=guards())
     except PodlingError as error:
         problems.append(str(error))
         deleting = 0
@@ -45,9 +45,8 @@ def release_all(container: Container, *, keep_files: bool = False) -> list[str]:
         attempt(lambda: ctx.store.unmount(layer, force=True))
     bundle = container.bundle
     attempt(lambda: _unmount(f"{bundle.folder}/shm"))
-    if not problems:
-        attempt(lambda: remove_tree(bundle.folder))
-        attempt(lambda: _unlink(bundle.exit_file))
+    attempt(lambda: remove_tree(bundle.folder))
+    attempt(lambda: _unlink(bundle.exit_file))
     return problems
 
 

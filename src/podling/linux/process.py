@@ -3,12 +3,36 @@
 from __future__ import annotations
 
 import os
+from _thread import get_ident
 
 from podling.errors import ProgramMissing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+
+_guards: dict[int, list[int]] = {}
+
+
+def guard(fd: int) -> None:
+    """Let the programs that this thread runs to their end hold the lock behind `fd` too, until `unguard`.
+
+    When we are killed while such a program works, the lock is free only after it has ended, so that whoever cleans up after
+    us does not meet it half-way.
+    """
+    _guards.setdefault(get_ident(), []).append(fd)
+
+
+def unguard(fd: int) -> None:
+    for held in _guards.values():
+        if fd in held:
+            held.remove(fd)
+
+
+def guards() -> list[int]:
+    """The lock descriptors of this thread."""
+    return list(_guards.get(get_ident(), ()))
 
 
 class Outcome:
@@ -40,20 +64,22 @@ def spawn(
     env: Mapping[str, str] | None = None,
     keep: Sequence[int] = (),
 ) -> int:
-    """Start a program through posix_spawn; its pid. A descriptor of -1 is /dev/null; `keep` stay open under their numbers."""
+    """Start a program through posix_spawn; its pid. A descriptor of -1 is /dev/null; `keep` stay open under their numbers.
+
+    Nothing is made inheritable in this process, so that a program which another thread starts at the same time gets none of it.
+    """
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     try:
         actions = [
             (os.POSIX_SPAWN_DUP2, null if fd < 0 else fd, number) for number, fd in enumerate((stdin, stdout, stderr))
         ]
-        for fd in keep:
-            os.set_inheritable(fd, True)
+        actions += [
+            (os.POSIX_SPAWN_DUP2, fd, fd) for fd in keep
+        ]  # onto itself: clears close-on-exec in the child alone
         return os.posix_spawn(argv[0], list(argv), os.environ if env is None else env, file_actions=actions)
     except FileNotFoundError:
         raise ProgramMissing(f"{argv[0]}: no such program") from None
     finally:
-        for fd in keep:
-            os.set_inheritable(fd, False)
         os.close(null)
 
 
@@ -69,7 +95,7 @@ def run(
             feed = os.memfd_create("stdin", os.MFD_CLOEXEC)
             os.write(feed, stdin)
             os.lseek(feed, 0, os.SEEK_SET)
-        pid = spawn(argv, stdin=feed, stdout=out, stderr=err, env=env)
+        pid = spawn(argv, stdin=feed, stdout=out, stderr=err, env=env, keep=guards())
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         return Outcome(argv, code, _content(out) if capture else b"", _content(err))
     finally:

@@ -64,7 +64,7 @@ def lease(tx: Transaction, network: dict[str, Any], container: int, wanted: str 
             if fixed[1] not in subnet or fixed[1] == gateway:
                 raise InvalidInput(f"requested static ip {wanted} not in any subnet on network {name}")
             holder = tx.row(
-                "SELECT c.name FROM leases l JOIN containers c ON c.key=l.container WHERE network=? AND address=?",
+                "SELECT c.name FROM leases l JOIN containers c ON c.key=l.container WHERE l.network=? AND l.address=?",
                 name,
                 wanted,
             )

@@ -7,10 +7,14 @@ from podling.errors import Conflict, PortInUse, RuntimeFailed
 from podling.linux.process import run
 from podling.oci import json
 from podling.oci.record import Record
+from podling.state.locks import Locks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
+
+
+_LOCK_FOLDER = "/run/lock/podling"
 
 
 class Attachment(Record):
@@ -50,7 +54,9 @@ def _call(runroot: str, action: str, attachment: Attachment) -> bytes:
         action,
         attachment.netns,
     ]
-    outcome = run(argv, stdin=attachment.request(), capture=True)
+    # two netavarks at once meet in iptables and fail; the bridges and rules are the host's, so the lock is too
+    with Locks(_LOCK_FOLDER).hold("netavark", 0):
+        outcome = run(argv, stdin=attachment.request(), capture=True)
     if outcome.code:
         raise _failure(action, outcome.stdout, outcome.message)
     return outcome.stdout
@@ -71,7 +77,7 @@ def setup(runroot: str, attachment: Attachment) -> dict[str, Any]:
     import os
 
     os.makedirs(f"{runroot}/networks", 0o700, exist_ok=True)
-    status: dict[str, Any] = json.loads(_call(runroot, "setup", attachment))
+    status: dict[str, Any] = json.loads(_call(runroot, "setup", attachment)).get(attachment.network["name"]) or {}
     return status
 
 

@@ -31,6 +31,8 @@ MASKED = (
     "/sys/fs/selinux",
 )
 READ_ONLY = ("/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
+#: containers.conf(5), default_sysctls: `ping` works without NET_RAW
+DEFAULT_SYSCTLS = {"net.ipv4.ping_group_range": "0 0"}
 _NOFILE = 1048576
 _NPROC = 1048576
 _READ_ONLY_TMPFS = ("/run", "/tmp", "/var/tmp")
@@ -80,8 +82,10 @@ def build(config: ContainerConfig, place: Placement) -> dict[str, Any]:
     if config.uts_mode == "private":
         spec["hostname"] = config.hostname
     linux = spec["linux"]
-    if config.sysctls:
-        linux["sysctl"] = config.sysctls
+    own_network = config.network in ("none", "bridge")
+    sysctls = {**(DEFAULT_SYSCTLS if own_network else {}), **config.sysctls}
+    if sysctls:
+        linux["sysctl"] = sysctls
     if place.cgroup_path:
         linux["cgroupsPath"] = place.cgroup_path
     if security.privileged:

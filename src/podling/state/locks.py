@@ -11,6 +11,8 @@ import fcntl
 import os
 import struct
 
+from podling.linux.process import guard, unguard
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from types import TracebackType
@@ -56,9 +58,11 @@ class Lock:
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
+        guard(fd)
 
     def release(self) -> None:
         if self._fd >= 0:
+            unguard(self._fd)
             os.close(self._fd)
             self._fd = -1
 

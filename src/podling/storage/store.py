@@ -159,7 +159,9 @@ class Store:
             recipe.close()
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise StorageFull(f"no space left to unpack a layer in {self.root}", hint="free some space, then try again") from None
+                raise StorageFull(
+                    f"no space left to unpack a layer in {self.root}", hint="free some space, then try again"
+                ) from None
             raise
         finally:
             recipe.abandon()

@@ -18,7 +18,14 @@ if TYPE_CHECKING:
     from podling.runtime.logs import LogLine
 
 
-def _each(ctx: Context, op: ops.Selection, action: Callable[[Container], None], where: str = "1", *, tolerated: type[PodlingError] = NotFound) -> Report:
+def _each(
+    ctx: Context,
+    op: ops.Selection,
+    action: Callable[[Container], None],
+    where: str = "1",
+    *,
+    tolerated: type[PodlingError] = NotFound,
+) -> Report:
     """Do `action` to every selected container; one failure does not keep the others from it.
 
     With --all a container may have gone, or come into a state that `tolerated` says, between our look and the action.
