@@ -149,14 +149,19 @@ def test_sparse_files(fresh: Podling, tmp_path: Path, form: str) -> None:
 
 
 # -- hostile archives
+def _link_then_file(target: str) -> Callable[[tarfile.TarFile], None]:
+    def edit(out: tarfile.TarFile) -> None:
+        _link(out, "out", target)
+        _file(out, "out/podling-escape", b"x")
+
+    return edit
+
+
 def _hostile(name: str) -> bytes:
     edits: dict[str, Callable[[tarfile.TarFile], None]] = {
         "dotdot": lambda out: _file(out, "../../../../../../tmp/podling-escape", b"x"),
-        "absolute link then file": lambda out: (_link(out, "out", "/tmp"), _file(out, "out/podling-escape", b"x"))[-1],
-        "dotdot link then file": lambda out: (
-            _link(out, "out", "../../../../../../../../tmp"),
-            _file(out, "out/podling-escape", b"x"),
-        )[-1],
+        "absolute link then file": _link_then_file("/tmp"),
+        "dotdot link then file": _link_then_file("../../../../../../../../tmp"),
         "hard link out": lambda out: _link(out, "passwd", "../../../../../../../etc/passwd", tarfile.LNKTYPE),
         "hard link to absolute": lambda out: _link(out, "passwd", "/etc/passwd", tarfile.LNKTYPE),
         "whiteout out": lambda out: _file(out, "a/.wh..", b""),

@@ -201,7 +201,7 @@ def test_logs(podling: Podling) -> None:
     assert podling("logs", "--tail", "2", "c").stdout.startswith("line 5\n")
     assert podling("logs", "--tail", "0", "c").stdout == ""
     stamped = podling("logs", "-t", "c").stdout.splitlines()[0]
-    assert stamped[:2] == "20" and stamped.endswith("Z line 1") or "+" in stamped
+    assert (stamped[:2] == "20" and stamped.endswith("Z line 1")) or "+" in stamped
     assert podling("logs", "--since", "1h", "c").stdout.startswith("line 1")
     assert podling("logs", "--until", "1h", "c").stdout == ""
     assert podling("logs", "-n", "c").stdout.startswith("c line 1\n")

@@ -54,7 +54,8 @@ def tail_offset(path: str, lines: int) -> int:
                         return position + end
                 end = cut + 1
             buffer = buffer[:end]
-        return 0
+        first_is_one_too_far = found == lines and buffer[:64].split(b" ", 3)[2:3] == [b"F"]
+        return len(buffer) if first_is_one_too_far else 0
 
 
 def read_file(
