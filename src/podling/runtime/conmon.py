@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 _CREATE_SECONDS = 120
 _GRACE_SECONDS = 0.5
+_PASSED_ENV = frozenset(
+    ("PATH", "HOME", "LANG", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_DATA_HOME", "DBUS_SESSION_BUS_ADDRESS")
+)
 
 #: Waits until nobody attends to the container, then cleans up unless that has been done. $0: lock file, $1: marker.
 #: The one who waits for a container cleans up itself, so a second interpreter starts only when there is no first one.
@@ -113,6 +116,15 @@ def exit_command(settings: Settings, bundle: Bundle, container: str) -> list[str
     return ["/bin/sh", "-c", _EXIT_SCRIPT, bundle.attend, bundle.marker, *clean_up]
 
 
+def _environment() -> dict[str, str]:
+    """What conmon, and the clean-up that it starts, need of our environment; it stays in memory as long as the container."""
+    return {
+        name: value
+        for name, value in os.environ.items()
+        if name in _PASSED_ENV or name.startswith(("LC_", "CONTAINERS_"))
+    }
+
+
 def _base_arguments(settings: Settings, runtime: OCIRuntime, runtime_flags: list[str]) -> list[str]:
     arguments = [find_program(settings.conmon or "conmon"), "--api-version", "1", "-r", runtime.path]
     if runtime.systemd_cgroup:
@@ -176,10 +188,7 @@ def _start(
 ) -> int:
     """Run conmon (it forks itself into the background) and read the pid it reports."""
     reader, writer = os.pipe()
-    env = {
-        name: value for name, value in os.environ.items() if name not in ("LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES")
-    }
-    env["_OCI_SYNCPIPE"] = str(writer)
+    env = {**_environment(), "_OCI_SYNCPIPE": str(writer)}
     errors = os.memfd_create("conmon", os.MFD_CLOEXEC)
     try:
         streams = (0, 1, 2) if passthrough else (-1, -1, errors)
@@ -263,7 +272,7 @@ def create_exec(
     reader, writer = os.pipe()
     start_reader, start_writer = os.pipe()
     attach_reader, attach_writer = os.pipe()
-    env = {**os.environ, "_OCI_SYNCPIPE": str(writer), "_OCI_STARTPIPE": str(start_reader)}
+    env = {**_environment(), "_OCI_SYNCPIPE": str(writer), "_OCI_STARTPIPE": str(start_reader)}
     if connect:
         arguments.append("--exec-attach")
         env["_OCI_ATTACHPIPE"] = str(attach_writer)

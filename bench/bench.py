@@ -1,0 +1,290 @@
+#!/usr/bin/env python3
+"""Podling beside podman, in one run on one machine: A B A B …, medians, and the ratio of each pair.
+
+    sudo bench/bench.py --podling .venv/bin/podling --podman /usr/bin/podman [--only run,ps1000] [--rounds 10] [--work DIR]
+
+Each engine has a store of its own below the work folder. Ratios are taken pair by pair, so slow drift of the machine cancels
+out. Install podling into a virtual environment first (`make install`): a checkout without byte code is slower. Both engines
+print into /dev/null. `pull` needs Debian's docker-registry. Needs root; only the standard library is used.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import hashlib
+import http.client
+import io
+import json
+import os
+import random
+import shutil
+import socket
+import statistics
+import subprocess
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+IMAGE = "localhost/bench:latest"
+NONE = "--network=none"
+
+
+class Engine:
+    """One engine with its own store."""
+
+    def __init__(self, name: str, program: str, work: Path) -> None:
+        self.name, self.program = name, program
+        self.folder = work / name
+        self.folder.mkdir()
+        self.env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
+        self.env["CONTAINERS_CONF"] = str(work / "containers.conf")
+
+    def argv(self, args: tuple[str, ...], store: str = "main") -> list[str]:
+        folder = self.folder / store
+        return [self.program, f"--root={folder}/root", f"--runroot={folder}/run", f"--tmpdir={folder}/tmp", *args]
+
+    def run(self, *args: str, store: str = "main", check: bool = True, stdin: bytes = b"") -> float:
+        """Milliseconds that a command took."""
+        argv = self.argv(args, store)
+        start = time.perf_counter()
+        done = subprocess.run(argv, input=stdin, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, env=self.env)
+        spent = (time.perf_counter() - start) * 1000
+        if check and done.returncode:
+            sys.exit(f"{' '.join(argv)}: {done.stderr.decode(errors='replace')}")
+        return spent
+
+    def output(self, *args: str, store: str = "main") -> str:
+        return subprocess.run(
+            self.argv(args, store), check=True, capture_output=True, text=True, env=self.env
+        ).stdout.strip()
+
+
+def containers_conf(path: Path) -> None:
+    """podman raises limits that a machine without CAP_SYS_RESOURCE cannot raise; give it those that there are."""
+    path.write_text('[containers]\ndefault_ulimits = ["nofile=1024:1024", "nproc=4096:4096"]\n')
+
+
+def rootfs() -> bytes:
+    """A tar with the static busybox of this machine."""
+    buffer = io.BytesIO()
+    with tarfile.open(fileobj=buffer, mode="w") as out:
+        out.add("/bin/busybox", "bin/busybox")
+        for name in ("sh", "true", "sleep", "cat", "ls"):
+            info = tarfile.TarInfo(f"bin/{name}")
+            info.type, info.linkname = tarfile.SYMTYPE, "busybox"
+            out.addfile(info)
+    return buffer.getvalue()
+
+
+# -- an image to pull
+def big_layers(work: Path, count: int, total: int) -> list[bytes]:
+    """Three gzip layers with `count` files of about `total` bytes, half of it random."""
+    generator = random.Random(1)
+    layers = []
+    for part in range(3):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as out:
+            for number in range(count // 3):
+                size = int(total / count * generator.uniform(0.1, 1.9))
+                data = generator.randbytes(size // 2) + b"text " * (size // 10)
+                info = tarfile.TarInfo(f"data/{part}/{number % 97}/{number}")
+                info.size = len(data)
+                out.addfile(info, io.BytesIO(data))
+        layers.append(buffer.getvalue())
+    return layers
+
+
+@contextmanager
+def registry(work: Path) -> Iterator[str]:
+    """docker-registry on loopback with the image bench/big; its name."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+    config = work / "registry.yml"
+    config.write_text(
+        f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {work}/registry}}}}\n"
+        f"http: {{addr: 127.0.0.1:{port}}}\n"
+    )
+    process = subprocess.Popen(
+        ["docker-registry", "serve", str(config)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        for _ in range(200):
+            with socket.socket() as sock:
+                if sock.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            time.sleep(0.05)
+        push(port, big_layers(work, 15_000, 300_000_000))
+        yield f"127.0.0.1:{port}/big:latest"
+    finally:
+        process.kill()
+        process.wait()
+
+
+def push(port: int, tars: list[bytes]) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", port)
+
+    def call(method: str, path: str, body: bytes, kind: str = "application/octet-stream") -> str:
+        connection.request(method, path, body=body, headers={"Content-Type": kind})
+        answer = connection.getresponse()
+        answer.read()
+        return answer.getheader("Location") or ""
+
+    def blob(data: bytes) -> dict[str, object]:
+        digest = "sha256:" + hashlib.sha256(data).hexdigest()
+        location = call("POST", "/v2/big/blobs/uploads/", b"")
+        path = location[location.index("/v2/") :]
+        call("PUT", f"{path}{'&' if '?' in path else '?'}digest={digest}", data)
+        return {"digest": digest, "size": len(data)}
+
+    kind = "application/vnd.oci.image"
+    ids = ["sha256:" + hashlib.sha256(tar).hexdigest() for tar in tars]
+    config = {"os": "linux", "architecture": "amd64", "config": {}, "rootfs": {"type": "layers", "diff_ids": ids}}
+    manifest = {
+        "schemaVersion": 2,
+        "mediaType": f"{kind}.manifest.v1+json",
+        "layers": [{"mediaType": f"{kind}.layer.v1.tar+gzip", **blob(gzip.compress(tar, 6))} for tar in tars],
+        "config": {"mediaType": f"{kind}.config.v1+json", **blob(json.dumps(config).encode())},
+    }
+    call("PUT", "/v2/big/manifests/latest", json.dumps(manifest).encode(), f"{kind}.manifest.v1+json")
+
+
+# -- the rows
+Row = Callable[[Engine], float]
+
+
+def start_stop(engine: Engine) -> float:
+    return engine.run("start", "bench-stop") + engine.run("stop", "-t", "0", "bench-stop")
+
+
+def run_and_remove(engine: Engine) -> float:
+    spent = engine.run("run", "-d", "--name", "bench-d", NONE, IMAGE, "sleep", "1000")
+    return spent + engine.run("rm", "-f", "-t", "0", "bench-d")
+
+
+def memory(engine: Engine) -> float:
+    """KiB of memory of its own (USS) that stays per running container: conmon's."""
+    for number in range(5):
+        engine.run("run", "-d", "--replace", "--name", f"bench-m{number}", NONE, IMAGE, "sleep", "100000")
+    total = 0
+    for name in os.listdir("/proc"):
+        try:
+            command = Path("/proc", name, "cmdline").read_bytes()
+            if name.isdigit() and b"conmon" in command.split(b"\0")[0] and str(engine.folder).encode() in command:
+                total += sum(
+                    int(line.split()[1])
+                    for line in Path("/proc", name, "smaps_rollup").read_text().splitlines()
+                    if line.startswith("Private_")
+                )
+        except (OSError, IndexError):
+            continue
+    return total / max(len(engine.output("ps", "-q").split()), 1)
+
+
+def rows(pull_name: str) -> dict[str, tuple[str, int, Row]]:
+    """Name: title, rounds, function."""
+
+    def command(*args: str, store: str = "main") -> Row:
+        return lambda engine: engine.run(*args, store=store)
+
+    def pull(engine: Engine) -> float:
+        engine.run("rmi", "-f", pull_name, check=False)
+        return engine.run("pull", "-q", "--tls-verify=false", pull_name)
+
+    return {
+        "version": ("--version", 20, command("--version")),
+        "ps0": ("ps -a, 0 containers", 15, command("ps", "-a", store="empty")),
+        "ps100": ("ps -a, 100 containers", 10, command("ps", "-a", store="hundred")),
+        "ps1000": ("ps -a, 1000 containers", 7, command("ps", "-a", store="thousand")),
+        "images": ("images", 15, command("images")),
+        "inspect": ("inspect CONTAINER", 15, command("inspect", "bench-up")),
+        "run": ("run --rm --network=none IMAGE true", 15, command("run", "--rm", NONE, IMAGE, "true")),
+        "run-bridge": ("run --rm IMAGE true", 10, command("run", "--rm", IMAGE, "true")),
+        "run-d": ("run -d + rm -f", 10, run_and_remove),
+        "exec": ("exec C true", 15, command("exec", "bench-up", "true")),
+        "start-stop": ("start + stop -t0", 10, start_stop),
+        "pull": ("pull 300 MB, 15,000 files", 3, pull),
+        "memory": ("memory per running container, KiB", 1, memory),
+    }
+
+
+STORES = {"empty": 0, "hundred": 100, "thousand": 1000}
+
+
+def prepare(engine: Engine, wanted: set[str], tar: bytes) -> None:
+    engine.run("import", "-", IMAGE, stdin=tar)
+    engine.run("run", "-d", "--name", "bench-up", NONE, IMAGE, "sleep", "100000")
+    engine.run("create", "--name", "bench-stop", NONE, IMAGE, "sleep", "100000")
+    for store, count in STORES.items():
+        if {"empty": "ps0", "hundred": "ps100", "thousand": "ps1000"}[store] not in wanted:
+            continue
+        engine.run("import", "-", IMAGE, store=store, stdin=tar)
+        for _ in range(count):
+            engine.run("create", NONE, IMAGE, "true", store=store)
+
+
+def clean(engine: Engine) -> None:
+    for store in ("main", *STORES):
+        if (engine.folder / store).exists():
+            engine.run("rm", "-f", "-t", "0", "-a", store=store, check=False)
+    for target in sorted(
+        (line.split()[4] for line in open("/proc/self/mountinfo") if str(engine.folder) in line), reverse=True
+    ):
+        subprocess.run(["umount", "-l", target])
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--podling", default=".venv/bin/podling")
+    parser.add_argument("--podman", default="/usr/bin/podman")
+    parser.add_argument("--only", default="", help="names of rows, with commas")
+    parser.add_argument("--rounds", type=int, default=0)
+    parser.add_argument(
+        "--work", default="/var/tmp", help="where the stores are made; a tmpfs leaves the disk out of it"
+    )
+    options = parser.parse_args()
+    work = Path(tempfile.mkdtemp(prefix="podling-bench-", dir=options.work))
+    containers_conf(work / "containers.conf")
+    engines = [Engine("podman", options.podman, work), Engine("podling", os.path.abspath(options.podling), work)]
+    try:
+        wanted = set(options.only.split(",")) if options.only else set(rows(""))
+        tar = rootfs()
+        for engine in engines:
+            prepare(engine, wanted, tar)
+        if "pull" in wanted:
+            with registry(work) as name:
+                measure(engines, rows(name), wanted, options.rounds)
+        else:
+            measure(engines, rows(""), wanted, options.rounds)
+    finally:
+        for engine in engines:
+            clean(engine)
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def measure(engines: list[Engine], table: dict[str, tuple[str, int, Row]], wanted: set[str], rounds: int) -> None:
+    versions = [engine.output("--version") for engine in engines]
+    print(
+        f"{' / '.join(versions)}; {os.cpu_count()} CPUs, kernel {os.uname().release}; medians in ms, ratio podling/podman (min-max)"
+    )
+    for name, (title, own, row) in table.items():
+        if name not in wanted:
+            continue
+        for engine in engines:
+            row(engine)  # the first one pays for cold caches
+        pairs = [[row(engine) for engine in engines] for _ in range(rounds or own)]
+        base, ours = (statistics.median(column) for column in zip(*pairs, strict=True))
+        ratios = [pair[1] / pair[0] for pair in pairs]
+        print(
+            f"{title:<36} {base:9.1f} {ours:9.1f}   {statistics.median(ratios):.2f} ({min(ratios):.2f}-{max(ratios):.2f})",
+            flush=True,
+        )
+
+
+if __name__ == "__main__":
+    main()
