@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -75,6 +76,16 @@ def test_events_and_info(engine: Engine) -> None:
     seen = [event.action for event in engine.system.events(since="1h", filters=["container=ev"], follow=False)]
     assert seen[-2:] == ["died", "remove"]
     assert engine.system.info()["host"]["os"] == "linux"
+
+
+def test_the_readme_runs(podling: Podling, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    text = (Path(__file__).parents[2] / "README.md").read_text()
+    code = text.partition("```python\n")[2].partition("```")[0]
+    opened = library.open
+    monkeypatch.setattr(library, "open", lambda: opened(root=f"{podling.root}/root", runroot=f"{podling.root}/run"))
+    exec(code, {})
+    lines = capsys.readouterr().out.split("\n")
+    assert lines[0] == "0 5" and "running" in lines[3] and "localhost/busybox:latest" in lines[4]
 
 
 def test_threads(engine: Engine) -> None:

@@ -347,6 +347,32 @@ def test_killed_pull_leaves_nothing_and_resumes(fresh: Podling) -> None:
     assert len(fresh.folders()["layers"]) == 1
 
 
+@pytest.mark.parametrize("layers", [1, 3])
+def test_ctrl_c_ends_a_hanging_pull_at_once(fresh: Podling, layers: int) -> None:
+    image = Image([layer({f"f{number}": os.urandom(2_000_000)}) for number in range(layers)])
+
+    def hang(handler: BaseHTTPRequestHandler) -> bool:
+        handler.send_response(200)
+        handler.send_header("Content-Length", str(len(image.blobs[image.layers[0]])))
+        handler.end_headers()
+        handler.wfile.write(image.blobs[image.layers[0]][:1_500_000])
+        handler.wfile.flush()
+        time.sleep(25)
+        return True
+
+    with misbehaving(image) as server:
+        server.rules["/blobs/" + image.layers[0]] = hang
+        process = fresh.background("pull", INSECURE, server.name)
+        eventually(lambda: any(image.layers[0] in path for _, path, _ in server.requests))
+        time.sleep(0.3)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=5)
+        assert process.returncode == 130 and b"Traceback" not in err
+        server.rules.clear()
+        assert fresh.ok("pull", "-q", INSECURE, server.name) == image.id
+    assert len(fresh.folders()["layers"]) == layers
+
+
 def test_lies_about_digests(fresh: Podling) -> None:
     image = small_image()
     wrong = image.layers[1]

@@ -81,6 +81,10 @@ def store_image(
                 tx.run("INSERT OR REPLACE INTO image_names VALUES (?, ?)", name, id)
             tx.event("image", action, id, names[0] if names else "")
         return id
+    except KeyboardInterrupt:
+        for layer in staged.values():
+            layer.abandon()
+        raise
     finally:
         for layer in staged.values():
             layer.close()
@@ -144,12 +148,21 @@ def _unpack_all(
         key: int | None = ctx.db.value("SELECT key FROM layers WHERE chain_id=?", chain[position - 1])
         return key
 
+    stopped: list[bool] = []
+
+    def until_stopped(chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """One layer's failure ends the work on the others."""
+        for chunk in chunks:
+            if stopped:
+                raise PodlingError("the work on another layer failed")
+            yield chunk
+
     def unpack(position: int) -> None:
         ctx.progress(f"Copying layer {diff_ids[position][:19]}")
         layer = staged.get(position)
         if layer is None:
             layer = staged[position] = store.stage(chain[position], parent_of(position))
-        store.unpack(layer, sources[position](), parent_of(position), expected=diff_ids[position])
+        store.unpack(layer, until_stopped(sources[position]()), parent_of(position), expected=diff_ids[position])
 
     if not independent or len(missing) < 2:
         for position in missing:
@@ -163,8 +176,12 @@ def _unpack_all(
     try:
         for future in [pool.submit(unpack, position) for position in missing]:
             future.result()
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    except BaseException as error:
+        stopped.append(True)
+        # a thread may hang in the network: who pressed Ctrl-C does not wait for it
+        pool.shutdown(wait=not isinstance(error, KeyboardInterrupt), cancel_futures=True)
+        raise
+    pool.shutdown()
 
 
 def image_of_tar(
@@ -203,6 +220,9 @@ def image_of_tar(
                 )
             tx.event("image", "import", id, name)
         return id
+    except KeyboardInterrupt:
+        staged.abandon()
+        raise
     finally:
         staged.close()
 

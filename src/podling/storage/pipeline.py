@@ -32,8 +32,10 @@ class HashedStream:
         self._thread.start()
         return self
 
-    def __exit__(self, *_exc: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_exc: object) -> None:
         self._stop.set()
+        if kind is KeyboardInterrupt:  # the thread may hang in the network; it is a daemon
+            return
         while self._thread.is_alive():  # it may wait for room in the queue
             try:
                 self._queue.get_nowait()

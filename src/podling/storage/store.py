@@ -42,6 +42,7 @@ class Staged:
         self.diff_id = ""
         self.size = 0
         self.settled = False
+        self.abandoned = False
 
     @property
     def folder(self) -> str:
@@ -63,12 +64,17 @@ class Staged:
 
     def close(self) -> None:
         """Let go: a layer that was not recorded is removed."""
-        if not self.settled:
-            self._store.erase(self.key)
-            with self._store.database.write() as tx:
-                self._intent.finish(tx)
-            self.settled = True
-        self._intent.release()
+        if not self.abandoned:
+            if not self.settled:
+                self._store.erase(self.key)
+                with self._store.database.write() as tx:
+                    self._intent.finish(tx)
+                self.settled = True
+            self._intent.release()
+
+    def abandon(self) -> None:
+        """Leave a layer to the journal: this process is about to end, and threads of ours may still write into it."""
+        self.abandoned = not self.settled
 
 
 class Store:
