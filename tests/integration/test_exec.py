@@ -129,6 +129,11 @@ def test_terminal(podling: Podling) -> None:
     assert terminal.wait() == 5
 
 
+def test_terminal_fed_by_a_pipe_ends_with_it(podling: Podling) -> None:
+    done = podling("run", "--rm", "-it", NONE, IMAGE, "cat", input=b"hi\n", timeout=20)
+    assert done.returncode == 0 and done.stdout.count("hi") == 2 and "not a TTY" in done.stderr
+
+
 def test_ctrl_c_reaches_the_container(podling: Podling) -> None:
     terminal = Terminal(
         podling.argv(

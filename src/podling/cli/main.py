@@ -84,6 +84,14 @@ def run(argv: list[str]) -> int:
         if options is not None and options.log_level in ("debug", "trace"):
             raise
         return _system_error(error)
+    except Exception as error:  # a fault of ours: a person gets one line, and the way to the rest
+        if options is not None and options.log_level in ("debug", "trace"):
+            raise
+        write(
+            2,
+            f"Error: internal fault: {type(error).__name__}: {error}\nHint: please report it with what --log-level=debug prints\n",
+        )
+        return 125
     finally:
         if app is not None:
             app.close()

@@ -154,10 +154,7 @@ def pump(
                 if not data:
                     reading = False
                     poller.unregister(streams.stdin)
-                    try:
-                        sock.shutdown(SHUT_WR)
-                    except OSError:
-                        pass
+                    _end_input(sock, tty=streams.tty)
                     continue
                 data, detached = keys.feed(data)
                 pending = _send(sock, data) if data else b""
@@ -166,6 +163,17 @@ def pump(
                 if pending:  # the container does not read: stop reading ourselves until it does
                     poller.unregister(streams.stdin)
                     poller.modify(sock, select.POLLIN | select.POLLOUT)
+
+
+def _end_input(sock: Socket, *, tty: bool) -> None:
+    """Nothing more comes. A terminal cannot be half closed: there the end of input is typed, as a person would."""
+    try:
+        if tty:
+            sock.send(b"\x04")
+        else:
+            sock.shutdown(SHUT_WR)
+    except OSError:
+        pass
 
 
 def _send(sock: Socket, data: bytes) -> bytes:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from podling.cli.command import Command
 from podling.cli.flags import Flag, UsageError
 from podling.engine import catalogue as ops
@@ -137,6 +139,8 @@ def _run(app: App, args: Args) -> int:
         if stream.lower() not in ("stdin", "stdout", "stderr"):
             raise UsageError(f'invalid stream "{stream}" for --attach', hint="stdin, stdout or stderr")
     options = _options(app, args)
+    if args.tty and args.interactive and not args.detach and not os.isatty(0):
+        app.warn("The input device is not a TTY. The --tty and --interactive flags might not work properly")
     engine = app.engine
     id = engine.call(ops.CreateContainer(options=options))
     try:
