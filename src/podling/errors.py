@@ -5,7 +5,7 @@
     │   ├── AmbiguousName                     a short name or id that fits several objects
     │   └── BadArchive                        a tar, image or layer that is corrupt or hostile
     ├── NotFound                         404
-    │   ├── NoSuchContainer, NoSuchImage, NoSuchVolume, NoSuchNetwork, NoSuchExec
+    │   ├── NoSuchContainer, NoSuchImage, NoSuchNetwork
     ├── Conflict                         409
     │   ├── NameInUse, ImageInUse, WrongState, PortInUse
     ├── Unsupported                      501  this host or version cannot do it
@@ -82,16 +82,8 @@ class NoSuchImage(NotFound):
         super().__init__(f"{name}: image not known", hint=hint, cause="image not known")
 
 
-class NoSuchVolume(NotFound):
-    reference = "no-such-volume"
-
-
 class NoSuchNetwork(NotFound):
     reference = "no-such-network"
-
-
-class NoSuchExec(NotFound):
-    reference = "no-such-exec-session"
 
 
 class Conflict(PodlingError):

@@ -28,6 +28,7 @@ class Terminal:
             os.execv(argv[0], argv)
         self.resize(33, 111)
         self.output = b""
+        self._seen = 0
 
     def resize(self, rows: int, columns: int) -> None:
         fcntl.ioctl(self.fd, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
@@ -36,15 +37,16 @@ class Terminal:
         os.write(self.fd, text)
 
     def expect(self, text: bytes, seconds: float = 15) -> None:
-        start = len(self.output)
+        """Wait until `text` comes, after what was expected before."""
         deadline = time.monotonic() + seconds
-        while text not in self.output[max(0, start - len(text)) :]:
+        while (found := self.output.find(text, self._seen)) < 0:
             assert time.monotonic() < deadline, f"{text!r} did not come: {self.output!r}"
             if select.select([self.fd], [], [], 0.1)[0]:
                 try:
                     self.output += os.read(self.fd, 4096)
                 except OSError:
                     raise AssertionError(f"{text!r} did not come: {self.output!r}") from None
+        self._seen = found + len(text)
 
     def wait(self, seconds: float = 15) -> int:
         """Read on until the command ends; its exit code."""

@@ -61,6 +61,8 @@ def store_image(
     try:
         missing = _lock_missing(ctx, chain, locks)
         _unpack_all(ctx, missing, chain, document.diff_ids, sources, staged)
+        if staged:
+            ctx.store.flush()
         size = 0
         with ctx.db.write() as tx:
             parent: int | None = None
@@ -205,6 +207,7 @@ def image_of_tar(
         data = json.dumps(document).encode()
         manifest = manifest_of(data, [(staged.diff_id, staged.size)])
         id = digest_of(data).partition(":")[2]
+        ctx.store.flush()
         with ctx.db.write() as tx:
             known = tx.row("SELECT key FROM layers WHERE chain_id=?", staged.diff_id)
             if not known:

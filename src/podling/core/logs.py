@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from podling.core.containers import Container
 from podling.core.filters import moment
 from podling.errors import InvalidInput, Unsupported
@@ -42,9 +40,3 @@ def read(container: Container, tail: int, since: str, until: str, follow: bool) 
         f"container {container.name} uses the log driver {config.log_driver}, which keeps nothing to read",
         hint="--log-driver=k8s-file",
     )
-
-
-def plain_path(container: Container) -> str:
-    """The log's file when it is a k8s-file; "" otherwise or while there is none."""
-    config = container.config
-    return config.log_path if config.log_driver == "k8s-file" and os.path.exists(config.log_path) else ""

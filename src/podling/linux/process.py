@@ -49,11 +49,6 @@ class Outcome:
         lines = self.stderr.decode("utf-8", "replace").strip().splitlines()
         return lines[-1] if lines else f"exit code {self.code}"
 
-    def replay(self) -> str:
-        import shlex
-
-        return shlex.join(self.argv)
-
 
 def spawn(
     argv: Sequence[str],

@@ -72,16 +72,6 @@ class Device(Record):
     access: str = "rwm"
 
 
-class Health(Record):
-    """The image's or the user's health check, as the image specification has it; times in nanoseconds."""
-
-    test: list[str] = []
-    interval: int = 0
-    timeout: int = 0
-    start_period: int = 0
-    retries: int = 0
-
-
 class ContainerConfig(Record):
     nested: ClassVar[dict[str, type[Record]]] = {
         "mounts": Mount,

@@ -107,15 +107,6 @@ class Database:
         """`with db.write() as tx:` runs one immediate transaction: committed at the end, rolled back by an exception."""
         return Transaction(self)
 
-    def integrity(self) -> list[str]:
-        """What SQLite's own check finds wrong; empty when all is well."""
-        found = [str(row[0]) for row in self.rows("PRAGMA integrity_check")]
-        found += [
-            f"{table}: row {key} refers to nothing in {parent}"
-            for table, key, parent, _ in self.rows("PRAGMA foreign_key_check")
-        ]
-        return [line for line in found if line != "ok"]
-
     def close(self) -> None:
         """Close every thread's connection; the last closer of the file checkpoints the WAL."""
         while self._connections:

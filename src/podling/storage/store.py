@@ -10,6 +10,7 @@ import errno
 import os
 
 from podling.errors import DigestMismatch, InvalidInput, PodlingError, StateError, StorageFull
+from podling.linux.calls import sync_file_system
 from podling.linux.files import remove_tree
 from podling.state.database import Database, now
 from podling.state.intents import Intent, declare, orphans
@@ -178,6 +179,15 @@ class Store:
                 f"a layer's content has the digest {staged.diff_id}, but the image's configuration says {expected}",
                 hint="the image is damaged or was tampered with; pull it from another place",
             )
+
+    def flush(self) -> None:
+        """Have everything that was unpacked on the disk, before rows say that it is there: a power loss must not leave a layer
+        with empty files."""
+        fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            sync_file_system(fd)
+        finally:
+            os.close(fd)
 
     def _lookup_below(self, parent: int | None) -> Callable[[str], os.stat_result | None]:
         folders: list[str] = []

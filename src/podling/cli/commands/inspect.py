@@ -68,13 +68,13 @@ def _inspect(kind: str) -> Any:
                 found.append(_one(app, name, wanted, getattr(args, "size", False)))
             except PodlingError as error:
                 errors.append(error)
-        _show(app, args.format, found, bool(errors))
+        _show(app, args.format, found)
         return app.report([], errors)
 
     return run
 
 
-def _show(app: App, format: str, found: list[dict[str, Any]], failed: bool) -> None:
+def _show(app: App, format: str, found: list[dict[str, Any]]) -> None:
     if format and format.strip() not in ("json", "{{json}}"):
         from podling.cli.output import Format
         from podling.cli.template import compile
