@@ -165,3 +165,12 @@ def test_newer_and_damaged_database(fresh: Podling) -> None:
         name.unlink()
     path.write_bytes(b"this is not a database" * 100)
     assert "is damaged" in fresh.fails(125, "ps")
+
+
+def test_exit_codes_are_never_guessed_while_somebody_cleans_up(podling: Podling) -> None:
+    """`wait`, `ps` and `inspect` race with the clean-up that conmon starts; the code they see is the real one."""
+    for _ in range(12):
+        id = podling.ok("run", "-d", "--rm", NONE, IMAGE, "sh", "-c", "exit 4")
+        assert podling.ok("wait", id) == "4"
+    eventually(lambda: podling.ok("ps", "-aq") == "")
+    assert list(Path(podling.root, "run", "tmp", "exits").iterdir()) == []

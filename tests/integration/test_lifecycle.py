@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -207,6 +209,34 @@ def test_logs(podling: Podling) -> None:
     assert podling("logs", "-n", "c").stdout.startswith("c line 1\n")
     podling.fails(125, "logs", "--since", "yesterday-ish", "c")
     podling.fails(125, "logs", "nosuch")
+
+
+@pytest.fixture
+def journal() -> Iterator[None]:
+    """The host's journald, or one of our own for this test where no systemd runs."""
+    if (
+        Path("/run/systemd/journal/socket").exists()
+        and not subprocess.run(["pgrep", "-x", "systemd-journal"]).returncode
+    ):
+        yield
+        return
+    process = subprocess.Popen(["/lib/systemd/systemd-journald"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    eventually(lambda: Path("/run/systemd/journal/socket").exists())
+    time.sleep(0.3)
+    yield
+    process.terminate()
+    process.wait(10)
+
+
+@pytest.mark.xdist_group("journal")
+def test_logs_of_the_journal(podling: Podling, journal: None) -> None:
+    podling.ok(
+        "run", "--name", "c", "--log-driver=journald", NONE, IMAGE, "sh", "-c", "echo one; echo two; echo bad >&2"
+    )
+    eventually(lambda: "bad" in podling("logs", "c").stderr)
+    done = podling("logs", "c")
+    assert (done.stdout, done.stderr) == ("one\ntwo\n", "bad\n")
+    assert podling("logs", "--tail", "1", "-t", "c").stderr.endswith("Z bad\n")
 
 
 def test_logs_follow(podling: Podling) -> None:

@@ -7,6 +7,7 @@ import os
 import sqlite3
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,10 @@ from podling.state.locks import Locks
 
 
 @pytest.fixture
-def database(tmp_path: Path) -> Database:
-    return Database(str(tmp_path / "db"))
+def database(tmp_path: Path) -> Iterator[Database]:
+    opened = Database(str(tmp_path / "db"))
+    yield opened
+    opened.close()
 
 
 def test_schema_and_modes(database: Database) -> None:
@@ -27,7 +30,6 @@ def test_schema_and_modes(database: Database) -> None:
     assert database.value("PRAGMA foreign_keys") == 1
     assert os.stat(database.path).st_mode & 0o777 == 0o600
     assert database.value("PRAGMA integrity_check") == "ok"
-    database.close()
 
 
 def test_rollback(database: Database) -> None:
@@ -41,7 +43,6 @@ def test_rollback(database: Database) -> None:
         tx.insert("volumes", name="b", created=1)
         tx.insert("volumes", name="a", created=1)
     assert database.rows("SELECT name FROM volumes") == [("a",)]
-    database.close()
 
 
 def test_writers_wait_for_each_other(database: Database) -> None:
@@ -59,7 +60,6 @@ def test_writers_wait_for_each_other(database: Database) -> None:
     for thread in threads:
         thread.join()
     assert database.value("SELECT value FROM meta WHERE name='n'") == "200"
-    database.close()
 
 
 def test_newer_version_is_refused(database: Database) -> None:
@@ -82,7 +82,6 @@ def test_events_are_bounded(database: Database, monkeypatch: pytest.MonkeyPatch)
         for number in range(3000):
             tx.event("container", "create", str(number), "x")
     assert database.value("SELECT count(*) FROM events") == 1500
-    database.close()
 
 
 def test_locks_exclude(tmp_path: Path) -> None:

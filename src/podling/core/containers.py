@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from podling.state.locks import Lock
 
 ALIVE = ("running", "paused", "stopping")
+#: the exit code of a container whose end nobody saw
+UNKNOWN_EXIT = 255
 
 
 class Container:
@@ -101,7 +103,15 @@ def actual(
     from podling.runtime.conmon import exit_code
 
     found = exit_code(f"{ctx.settings.tmpdir}/exits/{id}")
-    return ("exited", *found) if found else ("exited", 255, finished)
+    if found:
+        return ("exited", *found)
+    # no exit file: conmon was killed too, or somebody recorded the exit between our look at the row and now
+    row = ctx.db.row("SELECT status, exit_code, finished FROM containers WHERE id=?", id)
+    if row is None:
+        row = ctx.db.row("SELECT 'exited', exit_code, finished FROM exits WHERE id=?", id)
+    if row and row[0] not in ALIVE:
+        return row[0], row[1], row[2]
+    return "exited", UNKNOWN_EXIT, finished
 
 
 def find(ctx: Context, name: str) -> Container:

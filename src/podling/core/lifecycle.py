@@ -10,7 +10,7 @@ import os
 import select
 import time
 
-from podling.core.containers import Container, find
+from podling.core.containers import UNKNOWN_EXIT, Container, find
 from podling.errors import PodlingError, RuntimeFailed, WrongState
 from podling.linux.proc import is_alive, start_time
 from podling.oci import json
@@ -29,7 +29,6 @@ else:  # the C module: `signal` imports enum
 
 SIGKILL = 9
 _KILL_SECONDS = 10
-_UNKNOWN_EXIT = 255
 
 
 # -- start
@@ -78,7 +77,7 @@ def _undo_start(container: Container, error: BaseException) -> None:
 
     problems = release_all(container)
     with container.ctx.db.write() as tx:
-        code = error.exit_code if isinstance(error, PodlingError) else _UNKNOWN_EXIT
+        code = error.exit_code if isinstance(error, PodlingError) else UNKNOWN_EXIT
         tx.update(
             "containers", container.key, dirty=1 if problems else 0, error=str(error), exit_code=code, network="{}"
         )
@@ -96,7 +95,7 @@ def clean_up(container: Container, *, remove: bool = True) -> int:
 
     The caller holds the lock and has loaded the row. Safe to repeat.
     """
-    from podling.core.release import release_all
+    from podling.core.release import drop_exit_file, release_all
 
     ctx = container.ctx
     ran = container.status in ("running", "paused", "stopping")
@@ -131,6 +130,7 @@ def clean_up(container: Container, *, remove: bool = True) -> int:
             code,
             1 if problems else 0,
         )
+    drop_exit_file(container)
     for problem in problems:
         ctx.warn(f"container {container.name}: {problem}")
     return code

@@ -25,10 +25,25 @@ def run(ctx: Context) -> None:
     """Undo orphaned intents and release what dead containers hold."""
     if ctx.db.value("SELECT 1 FROM intents LIMIT 1"):
         ctx.store.recover()
+    _drop_exit_files(ctx)
     for key, status, pid, start in ctx.db.rows("SELECT key, status, pid, pid_start FROM containers WHERE dirty"):
         if is_alive(pid, start) and status in ("running", "paused", "stopping"):
             continue
         _release(ctx, key)
+
+
+def _drop_exit_files(ctx: Context) -> None:
+    """Exit files of containers that are gone: their remover was killed between its transaction and its last step."""
+    try:
+        names = os.listdir(f"{ctx.settings.tmpdir}/exits")
+    except FileNotFoundError:
+        return
+    for name in names:
+        if not ctx.db.row("SELECT 1 FROM containers WHERE id=?", name.partition(".")[0]):
+            try:
+                os.unlink(f"{ctx.settings.tmpdir}/exits/{name}")
+            except FileNotFoundError:
+                pass
 
 
 def _release(ctx: Context, key: int) -> None:

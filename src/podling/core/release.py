@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 def release_all(container: Container, *, keep_files: bool = False) -> list[str]:
     """Runtime state, networks, mounts, bundle. What could not be released, as text; repeat to try again.
 
-    With `keep_files` the mount is left to the removal of the layer, which unmounts too.
+    The exit file stays until the exit is recorded: who reads the row before that looks there. With `keep_files` the mount is
+    left to the removal of the layer, which unmounts too.
     """
     ctx = container.ctx
     problems: list[str] = []
@@ -46,7 +47,6 @@ def release_all(container: Container, *, keep_files: bool = False) -> list[str]:
     bundle = container.bundle
     attempt(lambda: _unmount(f"{bundle.folder}/shm"))
     attempt(lambda: remove_tree(bundle.folder))
-    attempt(lambda: _unlink(bundle.exit_file))
     return problems
 
 
@@ -55,9 +55,10 @@ def _unmount(path: str) -> None:
         pass
 
 
-def _unlink(path: str) -> None:
+def drop_exit_file(container: Container) -> None:
+    """After the transaction that recorded the exit."""
     try:
-        os.unlink(path)
+        os.unlink(container.bundle.exit_file)
     except FileNotFoundError:
         pass
 

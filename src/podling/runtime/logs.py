@@ -152,7 +152,8 @@ def read_journal(
                 partial = entry.get("CONTAINER_PARTIAL_MESSAGE") == "true"
                 stream = "stderr" if entry.get("PRIORITY") == "3" else "stdout"
                 time = format_time(int(entry["__REALTIME_TIMESTAMP"]) * 1000)
-                yield LogLine(time, stream, text + (b"" if partial else b"\n"))
+                ended_line = partial or text.endswith(b"\n")  # conmon 2.1.6 writes the newline too, later ones do not
+                yield LogLine(time, stream, text if ended_line else text + b"\n")
                 if follow and ended():
                     return
         finally:

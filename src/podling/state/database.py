@@ -46,6 +46,7 @@ class Database:
     def _connect(self) -> sqlite.Connection:
         from podling.state.migrations import VERSION, prepare
 
+        connection = None
         try:
             connection = sqlite.connect(
                 self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False, cached_statements=256
@@ -56,9 +57,13 @@ class Database:
                 prepare(connection, version, self.path)
             connection.execute("PRAGMA synchronous=NORMAL")
             connection.execute("PRAGMA foreign_keys=ON")
-        except sqlite.Error as error:
-            raise self._translated(error) from error
-        return connection
+            return connection
+        except BaseException as error:
+            if connection is not None:
+                connection.close()
+            if isinstance(error, sqlite.Error):
+                raise self._translated(error) from error
+            raise
 
     def _translated(self, error: sqlite.Error) -> StateError | StorageFull:
         text = str(error)
