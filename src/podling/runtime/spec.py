@@ -356,7 +356,7 @@ def _resources(config: ContainerConfig) -> dict[str, Any]:
         resources["devices"] += [_device_rule(text) for text in config.device_cgroup_rules]
     memory = {
         "limit": limits.memory,
-        "swap": limits.memory_swap or (limits.memory * 2 if limits.memory > 0 else 0),
+        "swap": limits.memory_swap or (limits.memory * 2 if limits.memory > 0 and _counts_swap() else 0),
         "reservation": limits.memory_reservation,
     }
     memory = {name: value for name, value in memory.items() if value}
@@ -381,6 +381,12 @@ def _resources(config: ContainerConfig) -> dict[str, Any]:
     if limits.blkio_weight:
         resources["blockIO"] = {"weight": limits.blkio_weight}
     return resources
+
+
+def _counts_swap() -> bool:
+    """A cgroup v1 kernel may be told not to (swapaccount=0); the runtime would fail on the limit that we add by ourselves."""
+    folder = "/sys/fs/cgroup/memory"
+    return not os.path.isdir(folder) or os.path.exists(f"{folder}/memory.memsw.limit_in_bytes")
 
 
 # -- devices
