@@ -173,4 +173,4 @@ def test_exit_codes_are_never_guessed_while_somebody_cleans_up(podling: Podling)
         id = podling.ok("run", "-d", "--rm", NONE, IMAGE, "sh", "-c", "exit 4")
         assert podling.ok("wait", id) == "4"
     eventually(lambda: podling.ok("ps", "-aq") == "")
-    assert list(Path(podling.root, "run", "tmp", "exits").iterdir()) == []
+    eventually(lambda: list(Path(podling.root, "run", "tmp", "exits").iterdir()) == [])

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from socket import socket
     from types import FrameType, TracebackType
     from typing import Any
+
+    from podling.runtime.terminal import RawTerminal
 else:  # the C module: `signal` imports enum
     import _signal as signals
 
@@ -70,6 +72,16 @@ class _Signals:
         return caught
 
 
+class _Nothing:
+    """A context manager that does nothing; contextlib's costs an import."""
+
+    def __enter__(self) -> _Nothing:
+        return self
+
+    def __exit__(self, *_exc: object) -> None:
+        pass
+
+
 class Session:
     """Our end of one attached process: a container's first one, or an exec session's."""
 
@@ -90,18 +102,22 @@ class Session:
             if found:
                 conmon.resize(self.folder, *found)
 
-    def run(self, pid: int, exit_file: str, proxy: Any) -> bool:
-        """Join the streams until the process ends (True) or the user detaches (False). `proxy(number)` gets signals."""
+    def _terminal(self) -> RawTerminal | _Nothing:
+        if not self.streams.tty:
+            return _Nothing()
         from podling.runtime.terminal import RawTerminal
 
+        return RawTerminal(self.streams.stdin)
+
+    def run(self, pid: int, exit_file: str, proxy: Any) -> bool:
+        """Join the streams until the process ends (True) or the user detaches (False). `proxy(number)` gets signals."""
         assert self._socket is not None
         try:
             ended = os.pidfd_open(pid)
         except ProcessLookupError:
             ended = os.open("/dev/null", os.O_RDONLY)  # always readable: it has ended already
-        raw = RawTerminal(self.streams.stdin if self.streams.tty else -1)
         try:
-            with _Signals(proxy=proxy is not None) as signals, raw:
+            with _Signals(proxy=proxy is not None) as signals, self._terminal():
 
                 def wake() -> None:
                     for number in signals.take():

@@ -109,7 +109,7 @@ def clean_up(container: Container, *, remove: bool = True) -> int:
     if removing:
         from podling.core.removal import forget
 
-        problems = release_all(container, keep_files=True)
+        problems = release_all(container, for_good=True)
         forget(container, died=code, finished=finished)
     else:
         problems = release_all(container)

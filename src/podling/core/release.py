@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def release_all(container: Container, *, keep_files: bool = False) -> list[str]:
+def release_all(container: Container, *, for_good: bool = False) -> list[str]:
     """Runtime state, networks, mounts, bundle. What could not be released, as text; repeat to try again.
 
-    The exit file stays until the exit is recorded: who reads the row before that looks there. With `keep_files` the mount is
-    left to the removal of the layer, which unmounts too.
+    The exit file stays until the exit is recorded: who reads the row before that looks there. `for_good`: the layer's row
+    goes in a moment, so its users are not counted down any more.
     """
     ctx = container.ctx
     problems: list[str] = []
@@ -39,13 +39,12 @@ def release_all(container: Container, *, keep_files: bool = False) -> list[str]:
         problems.append(str(error))
         deleting = 0
     attempt(lambda: _disconnect(container))
+    store, layer, bundle = ctx.store, container.layer, container.bundle
+    if layer:
+        attempt(lambda: store.driver.unmount(store.folder(layer)) if for_good else store.unmount(layer, force=True))
+    attempt(lambda: _unmount(f"{bundle.folder}/shm"))
     if deleting and os.waitstatus_to_exitcode(os.waitpid(deleting, 0)[1]):
         attempt(lambda: runtime.delete(container.id))  # again, to learn why; "does not exist" is fine
-    if container.layer and not keep_files:
-        layer = container.layer
-        attempt(lambda: ctx.store.unmount(layer, force=True))
-    bundle = container.bundle
-    attempt(lambda: _unmount(f"{bundle.folder}/shm"))
     attempt(lambda: remove_tree(bundle.folder))
     return problems
 
