@@ -88,13 +88,21 @@ def _print_document(app: App, document: dict[str, Any], format: str) -> None:
     app.out(compile(wanted.text).render(_struct(document)))
 
 
+#: Go field names that are not the JSON name with a capital letter
+_GO_NAMES = {
+    "cgroupVersion": "CgroupsVersion", "cpus": "CPUs", "idMappings": "IDMappings", "ociRuntime": "OCIRuntime", "os": "OS", "dns": "DNS",
+    "uidmap": "UIDMap", "gidmap": "GIDMap", "apparmorEnabled": "AppArmorEnabled", "seccompEnabled": "SECCOMPEnabled",
+    "seccompProfilePath": "SECCOMPProfilePath", "selinuxEnabled": "SELinuxEnabled",
+}  # fmt: skip
+
+
 def _struct(value: Any) -> Any:
     """Fields by their JSON names, and with a capital first letter as Go templates have them."""
     from podling.cli.template import Fields
 
     if isinstance(value, dict):
         inner = {key: _struct(item) for key, item in value.items()}
-        return Fields({**inner, **{key[:1].upper() + key[1:]: item for key, item in inner.items()}})
+        return Fields({**inner, **{_GO_NAMES.get(key, key[:1].upper() + key[1:]): item for key, item in inner.items()}})
     return [_struct(item) for item in value] if isinstance(value, list) else value
 
 
