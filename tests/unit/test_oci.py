@@ -157,6 +157,8 @@ def test_records() -> None:
 def test_json(value: Any) -> None:
     text = json.dumps(value)
     assert standard.loads(text) == value and json.loads(text) == value and json.loads(f" {text}\n".encode()) == value
+    for indent in (1, 4):
+        assert json.pretty(value, indent) == standard.dumps(value, indent=indent, ensure_ascii=False)
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1,]", "nul", "{} x", '{"a" 1}', "\x00"])

@@ -71,9 +71,9 @@ def print_rows(
     """Print items as --format says."""
     wanted = Format(format)
     if wanted.is_json:
-        import json
+        from podling.oci import json
 
-        app.out(json.dumps(items, indent=4, default=str))
+        app.out(json.pretty(items, 4))
         return
     text = wanted.rows(items, headers, heading=heading)
     if text:

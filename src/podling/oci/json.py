@@ -57,3 +57,18 @@ else:
     def dumps(value: Any) -> str:
         """The document in one line, without spaces."""
         return "".join(_encode(value, 0))
+
+
+def pretty(value: Any, indent: int) -> str:
+    """The document over several lines, `indent` spaces a level, as people read it."""
+    return _pretty(value, " " * indent, "\n")
+
+
+def _pretty(value: Any, step: str, start: str) -> str:
+    inner = start + step
+    if isinstance(value, dict) and value:
+        items = [f"{dumps(str(key))}: {_pretty(item, step, inner)}" for key, item in value.items()]
+        return f"{{{inner}{f',{inner}'.join(items)}{start}}}"
+    if isinstance(value, list | tuple) and value:
+        return f"[{inner}{f',{inner}'.join(_pretty(item, step, inner) for item in value)}{start}]"
+    return dumps(value)

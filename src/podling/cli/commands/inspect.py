@@ -83,9 +83,9 @@ def _show(app: App, format: str, found: list[dict[str, Any]]) -> None:
         for document in found:
             app.out(template.render(_struct(document)))
         return
-    import json
+    from podling.oci import json
 
-    app.out(json.dumps(found, indent=5, ensure_ascii=False) if found else "[]")
+    app.out(json.pretty(found, 5))
 
 
 _FORMAT = Flag("format", "f", "string", 'Print as JSON ("json") or with a Go template', "json")

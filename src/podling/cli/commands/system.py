@@ -27,9 +27,9 @@ def _events(app: App, args: Args) -> int:
         if template:
             app.out(template.render(_fields(event)))
         elif wanted:
-            import json
+            from podling.oci import json
 
-            app.out(json.dumps(_json(event), separators=(",", ":")))
+            app.out(json.dumps(_json(event)))
         else:
             app.out(_line(event, short=not args.no_trunc))
     return 0
@@ -79,9 +79,9 @@ def _print_document(app: App, document: dict[str, Any], format: str) -> None:
 
     wanted = Format(format)
     if wanted.is_json:
-        import json
+        from podling.oci import json
 
-        app.out(json.dumps(document, indent=2))
+        app.out(json.pretty(document, 2))
         return
     from podling.cli.template import compile
 
