@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from podling.core.containers import Container
-from podling.errors import NotFound, WrongState
+from podling.errors import NoSuchContainer, WrongState
 from podling.oci import json
 
 
@@ -15,11 +15,18 @@ class StillRunning(WrongState):
 
 
 def remove_one(container: Container, *, force: bool, volumes: bool, timeout: int = -1) -> None:
-    """Remove one container; a running one is stopped first with `force`.
+    """Remove one container; a running one is stopped first with `force`. One that somebody else removes meanwhile is as good.
 
     Raises:
-        StillRunning: it runs or is paused, and `force` is not given. NoSuchContainer: it has gone meanwhile.
+        StillRunning: it runs or is paused, and `force` is not given.
     """
+    try:
+        _remove(container, force=force, volumes=volumes, timeout=timeout)
+    except NoSuchContainer:
+        pass
+
+
+def _remove(container: Container, *, force: bool, volumes: bool, timeout: int) -> None:
     from podling.core import lifecycle
 
     container.load()
@@ -32,10 +39,7 @@ def remove_one(container: Container, *, force: bool, volumes: bool, timeout: int
             )
         lifecycle.stop(container, timeout)
     with container.lock():
-        try:
-            container.load()
-        except NotFound:
-            return  # a --rm container goes when it stops
+        container.load()
         if container.is_alive:
             raise StillRunning(f"container {container.name} was started again meanwhile", hint="try again")
         if container.dirty:
