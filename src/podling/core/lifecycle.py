@@ -105,6 +105,7 @@ def clean_up(container: Container, *, remove: bool = True) -> int:
             finished = now()
     else:
         code, finished = container.exit_code, container.finished
+        conmon.await_create(container.bundle)
     removing = remove and bool(container.auto_remove) and ran
     if removing:
         from podling.core.removal import forget

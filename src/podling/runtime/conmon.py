@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 _CREATE_SECONDS = 120
 _GRACE_SECONDS = 0.5
+_SPAWN_SECONDS = 0.5
 _PASSED_ENV = frozenset(
     ("PATH", "HOME", "LANG", "TMPDIR", "XDG_RUNTIME_DIR", "XDG_DATA_HOME", "DBUS_SESSION_BUS_ADDRESS")
 )
@@ -104,6 +105,37 @@ def wait_for_exit_file(path: str, writer: int, writer_start: int, seconds: float
             return exit_code(path)
         time.sleep(pause)
         pause = min(pause * 1.5, 0.02)
+
+
+def await_create(bundle: Bundle) -> None:
+    """Wait until a conmon whose starter was killed has had its container created, or has ended.
+
+    The runtime cannot delete what it is about to create: it would say "does not exist", and the container would come into
+    being after its row has gone.
+    """
+    if not os.path.exists(bundle.config):  # written just before conmon is started
+        return
+    begin = time.monotonic()
+    while time.monotonic() < begin + _CREATE_SECONDS:
+        try:
+            with open(bundle.conmon_pidfile) as file:
+                pid = int(file.read() or 0)
+        except FileNotFoundError:
+            pid = 0
+        if not pid:
+            if time.monotonic() > begin + _SPAWN_SECONDS:  # it was never started
+                return
+        elif os.path.exists(bundle.pidfile) or not _is_conmon_of(pid, bundle):
+            return
+        time.sleep(0.005)
+
+
+def _is_conmon_of(pid: int, bundle: Bundle) -> bool:
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            return os.fsencode(bundle.folder) in file.read()
+    except OSError:
+        return False
 
 
 def exit_command(settings: Settings, bundle: Bundle, container: str) -> list[str]:
