@@ -382,5 +382,8 @@ def test_images_table_and_filters(fresh: Podling) -> None:
     assert listed("--filter", "reference=*app:2") == ["localhost/app:2"]
     assert listed("--filter", "before=app:2") == ["localhost/app:1"]
     fresh.fails(125, "images", "--filter", "colour=red")
-    assert json.loads(fresh.ok("images", "--format", "json", "app:1"))[0]["Names"] == ["localhost/app:1"]
+    fresh.ok("create", NONE, "app:1", "x")
+    document = json.loads(fresh.ok("images", "--format", "json", "app:1"))[0]
+    assert document["Names"] == ["localhost/app:1"] and document["Containers"] == 1
+    assert listed("--filter", "containers=true") == ["localhost/app:1"]
     assert fresh.ok("images", "--sort", "size", "-q", "--no-trunc").count("sha256:") == 3

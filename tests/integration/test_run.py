@@ -133,6 +133,11 @@ def test_no_new_privileges(podling: Podling) -> None:
     )
 
 
+def test_labels_are_refused_where_they_would_do_nothing(podling: Podling) -> None:
+    assert inside(podling, "--security-opt", "label=disable", "echo fine") == "fine"
+    assert "not supported yet" in podling.fails(125, "create", "--security-opt", "label=type:x", NONE, IMAGE)
+
+
 def test_seccomp_profiles(podling: Podling, tmp_path: Path) -> None:
     assert re.search(r"Seccomp:\s+0", inside(podling, "--security-opt", "seccomp=unconfined", "cat /proc/self/status"))
     profile = tmp_path / "profile.json"

@@ -8,7 +8,7 @@ from podling.core import images, parse
 from podling.core.containers import Container, every, find
 from podling.core.names import random_name
 from podling.core.options import CreateOptions
-from podling.errors import InvalidInput, NameInUse, NoSuchContainer
+from podling.errors import InvalidInput, NameInUse, NoSuchContainer, Unsupported
 from podling.oci import json
 from podling.runtime.config import ContainerConfig, Mount, Port, Resources, Security
 from podling.state import sqlite
@@ -279,6 +279,7 @@ def build_config(ctx: Context, options: CreateOptions, image: dict[str, Any]) ->
         network=network,
         networks=networks,
         ports=[],
+        publish_all=options.publish_all,
         dns=options.dns,
         dns_search=options.dns_search,
         dns_option=options.dns_option,
@@ -424,8 +425,12 @@ def _security(options: CreateOptions) -> Security:
             security.seccomp = value if value == "unconfined" else os.path.abspath(value)
         elif key == "apparmor" and value:
             security.apparmor = value
+        elif key == "label" and value == "disable":
+            pass  # no SELinux labels are applied: that is what it asks for
         elif key == "label" and value:
-            security.label.append(value)
+            raise Unsupported(
+                f"--security-opt {text!r}: SELinux labels are not supported yet", hint="only label=disable"
+            )
         elif key in ("mask", "unmask") and value:
             getattr(security, key).append(value)
         elif key == "proc-opts" and value:

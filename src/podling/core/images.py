@@ -41,7 +41,8 @@ class Image(Record):
     platform: str
     names: list[str] = []
     labels_json: str = "{}"
-    containers: int = -1
+    #: how many containers use it
+    containers: int = 0
 
     @property
     def labels(self) -> dict[str, str]:
@@ -161,6 +162,9 @@ def list_images(ctx: Context, names: list[str], filters: list[str], all: bool) -
         _image(row, tags.get(row[0], []))
         for row in ctx.db.rows(f"SELECT {_COLUMNS} FROM images ORDER BY created DESC, id")
     ]
+    counts = dict(ctx.db.rows("SELECT image_id, count(*) FROM containers WHERE image_id IS NOT NULL GROUP BY image_id"))
+    for image in images:
+        image.containers = counts.get(image.id, 0)
     if names:
         chosen = []
         for name in names:
@@ -189,7 +193,6 @@ def _filtered(ctx: Context, images: list[Image], filters: list[str]) -> list[Ima
     from podling.state.database import now
 
     wanted = split(filters, FILTERS)
-    users = {id for (id,) in ctx.db.rows("SELECT DISTINCT image_id FROM containers WHERE image_id IS NOT NULL")}
 
     def reference(image: Image, value: str) -> bool:
         keep = [tag for tag in image.names if _fits(tag, value)]
@@ -208,7 +211,7 @@ def _filtered(ctx: Context, images: list[Image], filters: list[str]) -> list[Ima
         "digest": lambda image, value: image.manifest_digest.startswith(value),
         "readonly": lambda image, value: not boolean(value),
         "intermediate": lambda image, value: not boolean(value),
-        "containers": lambda image, value: (image.id in users) == boolean(value),
+        "containers": lambda image, value: (image.containers > 0) == boolean(value),
     }
     return [
         image

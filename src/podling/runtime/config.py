@@ -61,7 +61,6 @@ class Security(Record):
     mask: list[str] = []
     unmask: list[str] = []
     proc_opts: list[str] = []
-    label: list[str] = []
 
 
 class Device(Record):
@@ -119,6 +118,7 @@ class ContainerConfig(Record):
     network: str = "bridge"
     networks: list[str] = []
     ports: list[Port] = []
+    publish_all: bool = False
     exposed: list[str] = []
     dns: list[str] = []
     dns_search: list[str] = []

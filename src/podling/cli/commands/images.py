@@ -90,7 +90,7 @@ def _json(image: Image) -> dict[str, Any]:
         "SharedSize": 0,
         "VirtualSize": image.size,
         "Labels": image.labels or None,
-        "Containers": 0,
+        "Containers": image.containers,
         "Arch": parts[1],
         "Digest": image.manifest_digest,
         "History": image.names,
