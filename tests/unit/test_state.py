@@ -138,3 +138,32 @@ def test_intents(database: Database, tmp_path: Path) -> None:
             orphan.finish(tx)
     assert list(orphans(database, locks)) == []
     database.close()
+
+
+def _shape(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
+    """Every table's columns, and the names of indexes and triggers, whatever the text that made them."""
+    found = set()
+    for kind, name in connection.execute("SELECT type, name FROM sqlite_master").fetchall():
+        found.add((kind, name, ""))
+        if kind == "table":
+            for row in connection.execute(f"PRAGMA table_info({name})"):
+                found.add((kind, name, repr(row[1:])))
+    return found
+
+
+def test_a_database_of_version_1_is_brought_up_to_date(tmp_path: Path, database: Database) -> None:
+    old = str(tmp_path / "old")
+    connection = sqlite3.connect(old)
+    connection.executescript((Path(__file__).parent / "data/schema-v1.sql").read_text())
+    connection.execute("INSERT INTO images VALUES ('ab', NULL, '{}', 'sha256:1', '{}', 1, 1, 1, '{}', 'linux/amd64')")
+    connection.execute("INSERT INTO image_names VALUES ('localhost/a:1', 'ab')")
+    connection.execute("PRAGMA user_version=1")
+    connection.commit()
+    connection.close()
+    migrated = Database(old)
+    assert migrated.row("SELECT id, kind, shelf FROM images") == ("ab", "image", "")
+    assert migrated.rows("SELECT * FROM image_past_names") == [("ab", "localhost/a:1")]
+    assert migrated.value("PRAGMA foreign_key_check") is None
+    database.rows("SELECT 1")
+    assert _shape(migrated.connection) == _shape(database.connection)
+    migrated.close()

@@ -10,8 +10,52 @@ import os
 from podling.errors import StateError
 from podling.state import sqlite
 
-VERSION = 1
-STEPS: dict[int, str] = {}
+VERSION = 2
+STEPS: dict[int, str] = {
+    1: """
+ALTER TABLE images ADD COLUMN kind TEXT NOT NULL DEFAULT 'image';
+ALTER TABLE images ADD COLUMN members TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE images ADD COLUMN origin TEXT NOT NULL DEFAULT '';
+ALTER TABLE images ADD COLUMN shelf TEXT NOT NULL DEFAULT '';
+CREATE TABLE image_past_names (
+    image_id TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+    name     TEXT NOT NULL,
+    PRIMARY KEY (image_id, name)
+) WITHOUT ROWID;
+CREATE TRIGGER image_names_remembered AFTER INSERT ON image_names BEGIN
+    INSERT OR IGNORE INTO image_past_names VALUES (new.image_id, new.name);
+END;
+INSERT INTO image_past_names SELECT image_id, name FROM image_names;
+CREATE TABLE signatures (
+    image_id TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+    digest   TEXT NOT NULL,
+    body     BLOB NOT NULL,
+    PRIMARY KEY (image_id, digest, body)
+) WITHOUT ROWID;
+CREATE TABLE image_mounts (
+    image_id TEXT PRIMARY KEY REFERENCES images (id),
+    users    INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE blobs (
+    diff_id    TEXT NOT NULL,
+    digest     TEXT NOT NULL,
+    size       INTEGER NOT NULL,
+    media_type TEXT NOT NULL,
+    PRIMARY KEY (diff_id, digest)
+) WITHOUT ROWID;
+CREATE TABLE blob_places (
+    digest TEXT NOT NULL,
+    place  TEXT NOT NULL,
+    PRIMARY KEY (digest, place)
+) WITHOUT ROWID;
+CREATE TABLE artifacts (
+    digest   TEXT NOT NULL,
+    name     TEXT PRIMARY KEY,
+    manifest BLOB NOT NULL,
+    created  INTEGER NOT NULL
+) WITHOUT ROWID;
+""",
+}
 
 
 def prepare(connection: sqlite.Connection, version: int, path: str) -> None:

@@ -1,4 +1,4 @@
--- The schema, version 1. A change here comes with a step in migrations.py; tests open kept databases of every version.
+-- The schema, version 2. A change here comes with a step in migrations.py; tests open kept databases of every version.
 -- Times are nanoseconds since the epoch. `key` names folders on disk and lock ranges; `id` is what users see.
 
 CREATE TABLE meta (
@@ -28,7 +28,11 @@ CREATE TABLE images (
     created         INTEGER NOT NULL,         -- as the image says
     stored          INTEGER NOT NULL,         -- when it came here
     labels          TEXT NOT NULL DEFAULT '{}',
-    platform        TEXT NOT NULL
+    platform        TEXT NOT NULL,
+    kind            TEXT NOT NULL DEFAULT 'image', -- image, or index: a manifest list, whose id is random
+    members         TEXT NOT NULL DEFAULT '{}',    -- of an index: digest of each manifest to where it is
+    origin          TEXT NOT NULL DEFAULT '',      -- the name that it was pulled by, for the signature policy
+    shelf           TEXT NOT NULL DEFAULT ''       -- the additional image store that its layers lie in
 );
 CREATE INDEX images_layer ON images (layer);
 
@@ -38,6 +42,16 @@ CREATE TABLE image_names (
 ) WITHOUT ROWID;
 CREATE INDEX image_names_image ON image_names (image_id);
 
+-- Names that an image had at some time.
+CREATE TABLE image_past_names (
+    image_id TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+    name     TEXT NOT NULL,
+    PRIMARY KEY (image_id, name)
+) WITHOUT ROWID;
+CREATE TRIGGER image_names_remembered AFTER INSERT ON image_names BEGIN
+    INSERT OR IGNORE INTO image_past_names VALUES (new.image_id, new.name);
+END;
+
 CREATE TABLE image_digests (
     name     TEXT NOT NULL,                   -- registry/repository
     digest   TEXT NOT NULL,
@@ -45,6 +59,42 @@ CREATE TABLE image_digests (
     PRIMARY KEY (name, digest)
 ) WITHOUT ROWID;
 CREATE INDEX image_digests_image ON image_digests (image_id);
+
+-- Signatures that came with an image: simple signing, or sigstore's payload with its annotations, as JSON.
+CREATE TABLE signatures (
+    image_id TEXT NOT NULL REFERENCES images (id) ON DELETE CASCADE,
+    digest   TEXT NOT NULL,                   -- of the manifest that is signed
+    body     BLOB NOT NULL,
+    PRIMARY KEY (image_id, digest, body)
+) WITHOUT ROWID;
+
+-- Who looks at an image's files through `image mount`; void after a reboot.
+CREATE TABLE image_mounts (
+    image_id TEXT PRIMARY KEY REFERENCES images (id),
+    users    INTEGER NOT NULL
+) WITHOUT ROWID;
+
+-- What is known of compressed blobs: a layer that was pulled or pushed once need not be compressed or sent again.
+CREATE TABLE blobs (
+    diff_id    TEXT NOT NULL,
+    digest     TEXT NOT NULL,
+    size       INTEGER NOT NULL,
+    media_type TEXT NOT NULL,
+    PRIMARY KEY (diff_id, digest)
+) WITHOUT ROWID;
+CREATE TABLE blob_places (
+    digest TEXT NOT NULL,
+    place  TEXT NOT NULL,                     -- registry/repository that has it, or had
+    PRIMARY KEY (digest, place)
+) WITHOUT ROWID;
+
+-- OCI artifacts: their blobs are files in <root>/artifacts/<algorithm>/<hex>.
+CREATE TABLE artifacts (
+    digest   TEXT NOT NULL,                   -- of the manifest
+    name     TEXT PRIMARY KEY,                -- registry/repository:tag
+    manifest BLOB NOT NULL,
+    created  INTEGER NOT NULL
+) WITHOUT ROWID;
 
 -- Columns up to `config` never change after create (but for the name); the others are the container's state.
 CREATE TABLE containers (
