@@ -137,6 +137,8 @@ class ProgramMissing(RuntimeFailed):
 class RegistryError(PodlingError):
     status = 502
     reference = "registry"
+    #: another attempt may succeed
+    temporary = False
 
 
 class AccessDenied(RegistryError):

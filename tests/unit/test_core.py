@@ -11,8 +11,8 @@ import pytest
 from podling.core import filters, parse
 from podling.core.create import check_name, describe_ports
 from podling.core.names import random_name
-from podling.engine import catalogue
-from podling.engine.catalogue import Operation, Selection
+from podling.engine.catalogue import containers, images, lists, system
+from podling.engine.catalogue.base import Operation
 from podling.errors import Conflict, InvalidInput, PodlingError
 from podling.network import ipam, names
 from podling.runtime import capabilities, logs, oci_runtime, seccomp
@@ -258,8 +258,9 @@ def test_log_tail_over_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def operations() -> list[type[Operation]]:
     return [
         value
-        for value in vars(catalogue).values()
-        if inspect.isclass(value) and issubclass(value, Operation) and value not in (Operation, Selection)
+        for family in (containers, images, lists, system)
+        for value in vars(family).values()
+        if inspect.isclass(value) and issubclass(value, Operation) and value.__module__ == family.__name__ and value.executor
     ]
 
 

@@ -6,6 +6,7 @@ import os
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from podling.cli.bars import Bars
     from podling.cli.flags import Args
     from podling.engine.local import Engine
 
@@ -21,6 +22,9 @@ class App:
         self.argv = argv
         self.quiet = False
         self._engine: Engine | None = None
+        #: transfers are shown as bars: for a person at a terminal
+        self._bars = os.isatty(2) and os.environ.get("TERM") != "dumb"
+        self._shown: Bars | None = None
 
     @property
     def engine(self) -> Engine:
@@ -33,16 +37,21 @@ class App:
                 root=o.root, runroot=o.runroot, tmpdir=o.tmpdir, runtime=o.runtime, runtime_flags=o.runtime_flag, conmon=o.conmon,
                 storage_driver=o.storage_driver, storage_opts=o.storage_opt, cgroup_manager=o.cgroup_manager, log_level=o.log_level,
             )  # fmt: skip
-            self._engine = Engine(settings, warn=self.warn, progress=self.progress)
+            self._engine = Engine(
+                settings, warn=self.warn, progress=self.progress, meter=self._meter if self._bars else None,
+                ask=self._ask if os.isatty(0) and os.isatty(1) else None,
+            )  # fmt: skip
         return self._engine
 
     def close(self) -> None:
+        self._end_bars()
         if self._engine is not None:
             self._engine.close()
 
     # -- output
     def out(self, text: str) -> None:
         """One or more lines to standard output."""
+        self._end_bars()
         write(1, text + "\n")
 
     def warn(self, text: str) -> None:
@@ -50,11 +59,48 @@ class App:
             write(2, f"WARN: {text}\n")
 
     def progress(self, text: str) -> None:
-        if not self.quiet:
+        if self.quiet:
+            return
+        if self._shown is not None:
+            self._shown.line(text)
+        else:
             write(2, text + "\n")
 
     def error(self, error: Exception) -> None:
+        self._end_bars()
         write(2, describe(error))
+
+    # -- a person at a terminal
+    def _meter(self, what: str, more: int, total: int) -> None:
+        if self.quiet:
+            return
+        if self._shown is None:
+            from podling.cli.bars import Bars
+
+            self._shown = Bars()
+        self._shown.advance(what, more, total)
+
+    def _end_bars(self) -> None:
+        if self._shown is not None:
+            self._shown.close()
+            self._shown = None
+
+    def _ask(self, question: str, choices: list[str]) -> int:
+        """Let the person choose; the first choice is what Enter means."""
+        write(2, f"{question}\n" + "".join(f"  {n}) {choice}\n" for n, choice in enumerate(choices, 1)))
+        while True:
+            answer = input(f"[1-{len(choices)}, default 1] ").strip()
+            if not answer or (answer.isdigit() and 1 <= int(answer) <= len(choices)):
+                return int(answer or 1) - 1
+
+    def confirm(self, warning: str) -> bool:
+        """Whether the person wants it; "no" where nobody can be asked."""
+        write(1, warning + "\nAre you sure you want to continue? [y/N] ")
+        try:
+            return input().strip().lower() in ("y", "yes")
+        except EOFError:
+            write(1, "\n")
+            return False
 
     def report(self, done: list[str], errors: list[Exception], *, default_code: int = 125) -> int:
         """Print what was done, then what went wrong; the exit code as Podman's: of one kind of error its own, else 125."""

@@ -51,15 +51,18 @@ def group_help(path: str) -> str:
     """The commands of a group, or of the whole program."""
     if path:
         title, usage = table.GROUPS[path], f"podling {path} [command]"
+        start = len(path) + 1
         names = {
-            name.partition(" ")[2]: entry
+            name[start:]: entry
             for name, entry in table.COMMANDS.items()
-            if name.startswith(path + " ") and name not in _HIDDEN
+            if name.startswith(path + " ") and " " not in name[start:] and name not in _HIDDEN
         }
+        inner = {name[start:]: summary for name, summary in table.GROUPS.items() if name.startswith(path + " ")}
+        names.update({name: ("", "", summary) for name, summary in inner.items()})
     else:
         title, usage = "Manage containers and images without a daemon", "podling [options] [command]"
         names = {name: entry for name, entry in table.COMMANDS.items() if " " not in name}
-        names.update({name: ("", "", summary) for name, summary in table.GROUPS.items()})
+        names.update({name: ("", "", summary) for name, summary in table.GROUPS.items() if " " not in name})
     commands = [(f"  {name}", names[name][2]) for name in sorted(names)]
     parts = [title, "", "Usage:", f"  {usage}", "", "Available Commands:", _wrapped(commands), ""]
     if not path:

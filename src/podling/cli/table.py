@@ -33,7 +33,9 @@ LOG_LEVELS = ("trace", "debug", "info", "warn", "warning", "error", "fatal", "pa
 #: path: (module below podling.cli.commands, name in it, summary)
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "attach": ("run", "ATTACH", "Attach to a running container"),
+    "commit": ("containers", "COMMIT", "Make an image of a container's changes"),
     "create": ("run", "CREATE", "Create but do not start a container"),
+    "diff": ("images", "DIFF", "Show what a container or an image changes"),
     "events": ("system", "EVENTS", "Show what happens in the engine"),
     "exec": ("exec", "EXEC", "Run a process in a running container"),
     "history": ("images", "HISTORY", "Show the steps that made an image"),
@@ -43,17 +45,21 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "inspect": ("inspect", "INSPECT", "Show the details of containers and images"),
     "kill": ("lifecycle", "KILL", "Send a signal to running containers"),
     "load": ("archives", "LOAD", "Load images from an archive"),
+    "login": ("registries", "LOGIN", "Log in to a registry"),
+    "logout": ("registries", "LOGOUT", "Forget the credentials for a registry"),
     "logs": ("logs", "LOGS", "Show the logs of containers"),
     "pause": ("lifecycle", "PAUSE", "Pause all processes in containers"),
     "port": ("containers", "PORT", "List port mappings of a container"),
     "ps": ("ps", "PS", "List containers"),
-    "pull": ("images", "PULL", "Fetch an image from a registry"),
+    "pull": ("registries", "PULL", "Fetch an image from a registry"),
+    "push": ("registries", "PUSH", "Send an image to a registry or a file"),
     "rename": ("containers", "RENAME", "Rename a container"),
     "restart": ("lifecycle", "RESTART", "Restart containers"),
     "rm": ("lifecycle", "RM", "Remove containers"),
     "rmi": ("images", "RMI", "Remove images from local storage"),
     "run": ("run", "RUN", "Run a command in a new container"),
     "save": ("archives", "SAVE", "Save images to an archive"),
+    "search": ("registries", "SEARCH", "Search registries for images"),
     "start": ("lifecycle", "START", "Start containers"),
     "stop": ("lifecycle", "STOP", "Stop containers"),
     "tag": ("images", "TAG", "Give an image further names"),
@@ -64,32 +70,63 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "wait": ("lifecycle", "WAIT", "Wait for containers to stop"),
 }
 _CONTAINER = (
-    "attach create exec inspect kill logs pause port ps rename restart rm run start stop top unpause wait"
+    "attach commit create exec inspect kill logs pause port ps rename restart rm run start stop top unpause wait"
 ).split()
 for _name in _CONTAINER:
     COMMANDS[f"container {_name}"] = COMMANDS[_name]
-for _name in ("history", "import", "load", "pull", "save", "tag", "untag", "inspect"):
+for _name in ("history", "import", "load", "pull", "push", "save", "search", "tag", "untag", "inspect"):
     COMMANDS[f"image {_name}"] = COMMANDS[_name]
 COMMANDS["container inspect"] = ("inspect", "CONTAINER_INSPECT", "Show the details of containers")
 COMMANDS["container exists"] = ("containers", "EXISTS", "Check if a container exists")
 COMMANDS["container cleanup"] = ("lifecycle", "CLEANUP", "Release what ended containers hold")
 COMMANDS["image inspect"] = ("inspect", "IMAGE_INSPECT", "Show the details of images")
 COMMANDS["image exists"] = ("images", "EXISTS", "Check if an image exists in local storage")
+COMMANDS["container diff"] = ("images", "CONTAINER_DIFF", "Show what a container changes of its image")
+COMMANDS["image diff"] = ("images", "IMAGE_DIFF", "Show what an image's last layer changes")
+COMMANDS["image mount"] = ("images", "MOUNT", "Mount the file systems of images")
+COMMANDS["image prune"] = ("images", "PRUNE", "Remove images that nobody uses")
+COMMANDS["image scp"] = ("registries", "SCP", "Copy an image to or from another host or user")
+COMMANDS["image sign"] = ("registries", "SIGN", "Sign images that a registry holds")
+COMMANDS["image tree"] = ("images", "TREE", "Show the layers of an image")
+COMMANDS["image trust set"] = ("registries", "TRUST_SET", "Change the signature policy")
+COMMANDS["image trust show"] = ("registries", "TRUST_SHOW", "Show the signature policy")
+COMMANDS["image unmount"] = ("images", "UNMOUNT", "Unmount the file systems of images")
+COMMANDS["manifest add"] = ("lists", "ADD", "Add images to a manifest list")
+COMMANDS["manifest annotate"] = ("lists", "ANNOTATE", "Change what a manifest list says of an image")
+COMMANDS["manifest create"] = ("lists", "CREATE", "Make a manifest list")
+COMMANDS["manifest exists"] = ("lists", "EXISTS", "Check if a manifest list exists in local storage")
+COMMANDS["manifest inspect"] = ("lists", "INSPECT", "Show a manifest list")
+COMMANDS["manifest push"] = ("lists", "PUSH", "Send a manifest list and its images")
+COMMANDS["manifest remove"] = ("lists", "REMOVE_ENTRY", "Take an image out of a manifest list")
+COMMANDS["manifest rm"] = ("lists", "REMOVE", "Remove manifest lists")
+COMMANDS["artifact add"] = ("lists", "ARTIFACT_ADD", "Make an artifact of files")
+COMMANDS["artifact extract"] = ("lists", "ARTIFACT_EXTRACT", "Write an artifact's files to a folder")
+COMMANDS["artifact inspect"] = ("lists", "ARTIFACT_INSPECT", "Show an artifact's manifest")
+COMMANDS["artifact ls"] = ("lists", "ARTIFACT_LS", "List artifacts")
+COMMANDS["artifact pull"] = ("lists", "ARTIFACT_PULL", "Fetch an artifact from a registry")
+COMMANDS["artifact push"] = ("lists", "ARTIFACT_PUSH", "Send an artifact to a registry")
+COMMANDS["artifact rm"] = ("lists", "ARTIFACT_RM", "Remove artifacts")
 COMMANDS["image list"] = COMMANDS["images"]
 COMMANDS["image rm"] = COMMANDS["rmi"]
 COMMANDS["system events"] = COMMANDS["events"]
 COMMANDS["system info"] = COMMANDS["info"]
 
 GROUPS = {
+    "artifact": "Manage OCI artifacts",
     "container": "Manage containers",
     "image": "Manage images",
+    "image trust": "Manage the signature policy",
+    "manifest": "Manage manifest lists",
     "system": "Manage the engine",
 }
 ALIASES = {
+    "artifact list": "artifact ls",
+    "artifact remove": "artifact rm",
     "container list": "container ps",
     "container ls": "container ps",
     "image ls": "image list",
     "image remove": "image rm",
+    "image umount": "image unmount",
     "list": "ps",
     "ls": "ps",
 }
@@ -110,9 +147,13 @@ def resolve(words: list[str]) -> tuple[str, list[str]]:
         path, _ = resolve(words[1:])
         return path, ["--help"]
     if words[0] in GROUPS:
-        path = f"{words[0]} {words[1]}" if len(words) > 1 else ""
-        path = ALIASES.get(path, path)
-        return (path, words[2:]) if path in COMMANDS else (words[0], words[1:])
+        for length in (3, 2):
+            path = " ".join(words[:length])
+            path = ALIASES.get(path, path)
+            if len(words) >= length and path in COMMANDS:
+                return path, words[length:]
+        group = " ".join(words[:2])
+        return (group, words[2:]) if group in GROUPS else (words[0], words[1:])
     path = ALIASES.get(words[0], words[0])
     return (path, words[1:]) if path in COMMANDS else ("", words)
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 
 from podling.core import images
+from podling.core.copy import WriteOptions, write_image
 from podling.core.imagestore import image_of_tar, store_image
+from podling.core.push import read_fd
 from podling.errors import BadArchive, InvalidInput
 from podling.oci import json
 from podling.oci.image import digest_of, host_platform
@@ -17,7 +19,10 @@ if TYPE_CHECKING:
     from typing import Any
 
     from podling.core.context import Context
+    from podling.core.images import Image
     from podling.core.imagestore import Source
+    from podling.oci.image import Descriptor
+    from podling.registry.readers import SourceImage
 
 
 def _temporary(ctx: Context) -> str:
@@ -26,50 +31,55 @@ def _temporary(ctx: Context) -> str:
     return folder
 
 
-def _read_fd(fd: int) -> Iterator[bytes]:
-    while piece := os.read(fd, 1 << 20):
-        yield piece
-
-
 def load(ctx: Context, path: str = "", fd: int = -1) -> list[str]:
-    """Read an image archive from a file, or from the descriptor `fd`; the names (or ids) of what was loaded.
+    """Read images from an archive, a folder or a URL, or from the descriptor `fd`; the names (or ids) of what was loaded.
 
     Raises:
         BadArchive, DigestMismatch, StorageFull: images before the broken one are stored, that one is not.
     """
-    from podling.registry import archive
+    from podling.registry.files import open_files
+    from podling.registry.readers import read_images
 
     ctx.recover()
-    spooled = ""
-    if path:
-        if os.path.isdir(path):
-            raise InvalidInput(f"{path} is a folder; load reads archives")
-        try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise InvalidInput(f"{path}: {error.strerror}") from None
+    chunks = download(path) if is_url(path) else None if path else read_fd(fd)
+    files, spooled = open_files(path, _temporary(ctx), chunks)
     try:
-        if not path or archive.is_compressed(path) or not os.path.isfile(path):
-            spooled = archive.spool(_read_fd(fd), _temporary(ctx))
-        opened = archive.Archive(spooled or path)
         loaded = []
-        for image in archive.read_images(opened, host_platform()):
-            names = [_loaded_name(name) for name in image.names]
-            digests = [(name.rpartition(":")[0], digest_of(image.manifest)) for name in names]
-            id = store_image(
-                ctx, manifest=image.manifest, config=image.config, sources=image.layers, names=names, digests=digests,
-                action="load",
-            )  # fmt: skip
+        for image in read_images(files, host_platform()):
+            names = [loaded_name(name) for name in image.names]
+            id = store_source(ctx, image, names, action="load")
             loaded += names or [f"sha256:{id}"]
         return loaded
     finally:
-        if path:
-            os.close(fd)
         if spooled:
             os.unlink(spooled)
 
 
-def _loaded_name(name: str) -> str:
+def store_source(
+    ctx: Context, image: SourceImage, names: list[str], *, action: str, keys: list[str] | None = None
+) -> str:
+    """Store an image that was read from a file; its id. `keys` decrypt its layers."""
+    digests = [(name.rpartition(":")[0], digest_of(image.manifest)) for name in names]
+    sources = [
+        decrypted(source, descriptor, keys or [])
+        for source, descriptor in zip(image.layers, image.descriptors, strict=True)
+    ]
+    return store_image(
+        ctx, manifest=image.manifest, config=image.config, sources=sources, names=names, digests=digests, action=action,
+        descriptors=image.descriptors, signatures=[(digest_of(image.manifest), body) for body in image.signatures],
+    )  # fmt: skip
+
+
+def decrypted(source: Source, descriptor: Descriptor, keys: list[str]) -> Source:
+    """The layer's content in the clear, where it is encrypted; `keys` as --decryption-key takes them."""
+    if not descriptor.media_type.endswith("+encrypted"):
+        return source
+    from podling.registry.encryption import decrypt
+
+    return lambda: decrypt(source(), descriptor.annotations, keys)
+
+
+def loaded_name(name: str) -> str:
     """Docker's archives say `alpine:3` for what is docker.io/library/alpine:3."""
     reference = parse(name)
     if reference.digest:
@@ -77,51 +87,76 @@ def _loaded_name(name: str) -> str:
     return str((reference if reference.registry else reference.at("docker.io")).tagged())
 
 
-def save(ctx: Context, names: list[str], path: str = "", fd: int = -1, format: str = "docker-archive") -> None:
-    """Write images to an archive: a file that appears under its name when it is complete, or the descriptor `fd`."""
-    from podling.registry import archive
+_SAVE_FORMATS = {
+    "docker-archive": "docker-archive", "oci-archive": "oci-archive", "oci-dir": "oci", "docker-dir": "dir",
+}  # fmt: skip
 
-    if format not in ("docker-archive", "oci-archive"):
-        raise InvalidInput(f"--format {format!r}: not one of docker-archive, oci-archive")
-    chosen: dict[str, archive.SavedImage] = {}
+
+def save(
+    ctx: Context,
+    names: list[str],
+    path: str = "",
+    fd: int = -1,
+    format: str = "docker-archive",
+    *,
+    compress: bool = False,
+    uncompressed: bool = False,
+) -> None:
+    """Write images to an archive or a folder, or to the descriptor `fd`. A file appears under its name when it is complete."""
+    from podling.core.push import FileDestination
+    from podling.registry.transports import Place
+
+    if format not in _SAVE_FORMATS:
+        raise InvalidInput(f"--format {format!r}: not one of {', '.join(_SAVE_FORMATS)}")
+    if format.endswith("-dir") and not path:
+        raise InvalidInput(f"--format {format} writes a folder", hint="name it with --output")
+    if compress and format != "docker-dir":
+        raise InvalidInput("--compress is for docker-dir alone", hint="the oci formats are compressed anyway")
+    if uncompressed and not format.startswith("oci"):
+        raise InvalidInput("--uncompressed is for oci-archive and oci-dir", hint="docker-archive is never compressed")
+    chosen: dict[str, tuple[Image, list[str]]] = {}
     for name in names:
-        image = images.find(ctx, name)
+        image = images.instance(ctx, images.find(ctx, name))
         by_name = [known for known in image.names if known in images.candidates(parse(name))]
-        if image.id in chosen:
-            chosen[image.id].names += [known for known in by_name if known not in chosen[image.id].names]
-            continue
-        config = ctx.db.value("SELECT config FROM images WHERE id=?", image.id)
-        keys = list(reversed(ctx.store.chain(image.layer))) if image.layer else []
-        chosen[image.id] = archive.SavedImage(
-            config=config, names=by_name, layers=[_layer_source(ctx, key) for key in keys]
-        )
-    temporary = f"{path}.{os.getpid()}.part" if path and not _is_special(path) else path
-    out = archive.open_output(temporary) if path else os.fdopen(os.dup(fd), "wb")
-    try:
-        with out:
-            if format == "oci-archive":
-                archive.write_oci(out, list(chosen.values()), _temporary(ctx))
-            else:
-                archive.write_docker(out, list(chosen.values()))
-        if temporary != path:
-            os.rename(temporary, path)
-    except BaseException:
-        if temporary != path:
-            os.unlink(temporary)
-        raise
+        kept = chosen.setdefault(image.id, (image, []))[1]
+        kept += [known for known in by_name if known not in kept]
+    if len(chosen) > 1 and format.endswith("-dir"):
+        raise InvalidInput(f"--format {format} holds one image")
+    wanted = "oci" if format.startswith("oci") else "v2s2" if format == "docker-dir" else ""
+    options = WriteOptions(format=wanted, compression="none" if uncompressed else "gzip" if compress else "")
+    place = Place(transport=_SAVE_FORMATS[format], path=os.path.abspath(path) if path else "")
+    with FileDestination(ctx, place, fd) as destination:
+        for image, known in chosen.values():
+            write_image(ctx, image, destination, options, known)
     with ctx.db.write() as tx:
-        for id, saved in chosen.items():
-            tx.event("image", "save", id, saved.names[0] if saved.names else "")
+        for image, known in chosen.values():
+            tx.event("image", "save", image.id, known[0] if known else "")
 
 
-def _is_special(path: str) -> bool:
-    return os.path.exists(path) and not os.path.isfile(path)
+def is_url(text: str) -> bool:
+    return text.startswith(("http://", "https://"))
 
 
-def _layer_source(ctx: Context, key: int) -> tuple[str, int, Source]:
-    row = ctx.db.row("SELECT diff_id, size FROM layers WHERE key=?", key)
-    assert row is not None
-    return row[0], row[1], lambda: ctx.store.tar(key)
+def download(url: str) -> Iterator[bytes]:
+    """The body of a URL.
+
+    Raises:
+        InvalidInput: it cannot be fetched.
+    """
+    import urllib3
+
+    from podling.version import VERSION
+
+    pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=15, read=60), headers={"User-Agent": f"podling/{VERSION}"})
+    try:
+        response = pool.request("GET", url, preload_content=False, retries=urllib3.Retry(3))
+        if response.status != 200:
+            raise InvalidInput(f"{url}: the server answered {response.status}")
+        yield from response.stream(1 << 20, decode_content=False)
+    except urllib3.exceptions.HTTPError as error:
+        raise InvalidInput(f"{url}: {error}") from None
+    finally:
+        pool.clear()
 
 
 _CHANGES = ("CMD", "ENTRYPOINT", "ENV", "EXPOSE", "LABEL", "ONBUILD", "STOPSIGNAL", "USER", "VOLUME", "WORKDIR")
@@ -142,23 +177,24 @@ def import_tar(
     config: dict[str, Any] = {}
     for change in changes or ():
         apply_change(config, change)
-    if path:
+    opened = -1
+    if path and not is_url(path):
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            fd = opened = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except OSError as error:
             raise InvalidInput(f"{path}: {error.strerror}") from None
     try:
         return image_of_tar(
             ctx,
-            _read_fd(fd),
+            download(path) if is_url(path) else read_fd(fd),
             config,
             message or f"imported from {os.path.basename(path) if path else 'standard input'}",
             full,
             platform,
         )
     finally:
-        if path:
-            os.close(fd)
+        if opened >= 0:
+            os.close(opened)
 
 
 def apply_change(config: dict[str, Any], change: str) -> None:

@@ -12,7 +12,7 @@ from podling.state.locks import Locks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
 
     from podling.runtime.oci_runtime import OCIRuntime
     from podling.storage.store import Store
@@ -21,10 +21,21 @@ if TYPE_CHECKING:
 class Context:
     """One open engine. `warn` and `progress` get lines for the person who waits."""
 
-    def __init__(self, settings: Settings, warn: Callable[[str], None], progress: Callable[[str], None]) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        warn: Callable[[str], None],
+        progress: Callable[[str], None],
+        meter: Callable[[str, int, int], None] | None = None,
+        ask: Callable[[str, list[str]], int] | None = None,
+    ) -> None:
         self.settings = settings.completed()
         self.warn = warn
         self.progress = progress
+        #: (what, bytes more, bytes in all or -1): how far a transfer has come
+        self.meter = meter
+        #: (question, choices): the position of what a person chose; None where nobody can be asked
+        self.ask = ask
         root = self.settings.root
         try:
             os.makedirs(root, 0o700, exist_ok=True)
@@ -61,6 +72,12 @@ class Context:
             )
         return self._runtimes[name]
 
+    def measured(self, what: str, total: int, chunks: Iterator[bytes]) -> Iterator[bytes]:
+        """`chunks`, with each step told to the meter where there is one."""
+        if self.meter is None:
+            return chunks
+        return _measured(self.meter, what, total, chunks)
+
     def folder(self, container: str) -> str:
         """Where a container keeps what lasts: its log."""
         return f"{self.settings.root}/containers/{container}"
@@ -88,3 +105,12 @@ class Context:
         from podling.core import recovery
 
         recovery.after_reboot(self, marker, current)
+
+
+def _measured(
+    meter: Callable[[str, int, int], None], what: str, total: int, chunks: Iterator[bytes]
+) -> Iterator[bytes]:
+    meter(what, 0, total)
+    for chunk in chunks:
+        yield chunk
+        meter(what, len(chunk), total)

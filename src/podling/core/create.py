@@ -115,14 +115,20 @@ def _image(ctx: Context, options: CreateOptions) -> images.Image:
     if options.pull in ("missing", "never") and not options.platform:
         image = images.lookup(ctx, options.image)
     if image is None:
-        from podling.core.pull import pull
+        from podling.core.options import RegistryAccess
+        from podling.core.pull import PullOptions, pull
 
-        id = pull(
-            ctx, options.image, policy=options.pull, platform=options.platform, creds=options.creds, authfile=options.authfile,
-            tls_verify=options.tls_verify, cert_dir=options.cert_dir,
-        )  # fmt: skip
-        image = images.find(ctx, id)
-    return image
+        access = RegistryAccess(
+            creds=options.creds, authfile=options.authfile, tls_verify=options.tls_verify, cert_dir=options.cert_dir
+        )
+        image = images.find(
+            ctx, pull(ctx, options.image, PullOptions(policy=options.pull, platform=options.platform), access)
+        )
+    else:
+        from podling.core import signing
+
+        signing.check_stored(ctx, image)
+    return images.instance(ctx, image)
 
 
 def _shown_name(asked: str, image: images.Image) -> str:

@@ -13,9 +13,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from podling.core.context import Context
+    from podling.oci.image import Platform
     from podling.state.database import Transaction
 
 FILTERS = (
+    "after",
+    "manifest",
     "reference",
     "label",
     "dangling",
@@ -41,8 +44,13 @@ class Image(Record):
     platform: str
     names: list[str] = []
     labels_json: str = "{}"
+    #: image, or index: a manifest list
+    kind: str = "image"
+    #: the additional image store that holds its layers
+    shelf: str = ""
     #: how many containers use it
     containers: int = 0
+    past_names: list[str] = []
 
     @property
     def labels(self) -> dict[str, str]:
@@ -50,7 +58,7 @@ class Image(Record):
         return labels
 
 
-_COLUMNS = "id, layer, manifest_digest, size, created, platform, labels"
+_COLUMNS = "id, layer, manifest_digest, size, created, platform, labels, kind, shelf"
 
 
 def _image(row: tuple[Any, ...], names: list[str]) -> Image:
@@ -62,15 +70,24 @@ def _image(row: tuple[Any, ...], names: list[str]) -> Image:
         created=row[4],
         platform=row[5],
         labels_json=row[6],
+        kind=row[7],
+        shelf=row[8],
         names=names,
     )
 
 
-def _by_id(ctx: Context, id: str) -> Image:
+def by_id(ctx: Context, id: str) -> Image:
+    """The image with exactly this id, which is known to be here."""
     row = ctx.db.row(f"SELECT {_COLUMNS} FROM images WHERE id=?", id)
-    assert row is not None
+    if row is None:
+        raise NoSuchImage(id)
     names = [name for (name,) in ctx.db.rows("SELECT name FROM image_names WHERE image_id=? ORDER BY name", id)]
-    return _image(row, names)
+    image = _image(row, names)
+    if image.shelf:
+        from podling.core import shelves
+
+        image.names += [name for name in shelves.names(ctx, image.shelf, id) if name not in names]
+    return image
 
 
 def candidates(reference: Reference) -> list[str]:
@@ -88,12 +105,22 @@ def lookup(ctx: Context, text: str) -> Image | None:
     Raises:
         AmbiguousName: an id prefix of several images.
     """
+    image = _lookup_here(ctx, text)
+    if image is None:
+        from podling.core import shelves
+
+        id = shelves.find(ctx, text)
+        return by_id(ctx, id) if id else None
+    return image
+
+
+def _lookup_here(ctx: Context, text: str) -> Image | None:
     bare = text.removeprefix("sha256:")
     if is_hex(bare) and len(bare) == 64:
         if ctx.db.row("SELECT 1 FROM images WHERE id=?", bare):
-            return _by_id(ctx, bare)
+            return by_id(ctx, bare)
         row = ctx.db.row("SELECT image_id FROM image_digests WHERE digest=?", "sha256:" + bare)
-        return _by_id(ctx, row[0]) if row else None
+        return by_id(ctx, row[0]) if row else None
     try:
         reference = parse(text)
     except InvalidInput:
@@ -102,7 +129,7 @@ def lookup(ctx: Context, text: str) -> Image | None:
     else:
         found = _by_name(ctx, reference)
         if found:
-            return _by_id(ctx, found)
+            return by_id(ctx, found)
     if is_hex(bare):
         rows = ctx.db.rows("SELECT id FROM images WHERE id >= ? AND id < ? LIMIT 5", bare, bare + "g")
         if len(rows) > 1:
@@ -110,7 +137,7 @@ def lookup(ctx: Context, text: str) -> Image | None:
                 f'"{text}" fits several images: {", ".join(row[0][:12] for row in rows)}', hint="give more digits"
             )
         if rows:
-            return _by_id(ctx, rows[0][0])
+            return by_id(ctx, rows[0][0])
     return None
 
 
@@ -146,6 +173,28 @@ def find(ctx: Context, text: str) -> Image:
     return image
 
 
+def instance(ctx: Context, image: Image, wanted: Platform | None = None) -> Image:
+    """The image itself, or of an index the one in it that fits the host, or `wanted`.
+
+    Raises:
+        NoSuchImage: that one is not here. InvalidInput: the index has none that fits.
+    """
+    if image.kind != "index":
+        return image
+    from podling.oci.image import choose, host_platform
+
+    name = image.names[0] if image.names else image.id[:12]
+    body, members = ctx.db.row("SELECT manifest, members FROM images WHERE id=?", image.id) or (b"{}", "{}")
+    digest = choose(body, wanted or host_platform(), name).digest
+    member = json.loads(members).get(digest) or {}
+    if member.get("image") and ctx.db.row("SELECT 1 FROM images WHERE id=?", member["image"]):
+        return by_id(ctx, member["image"])
+    found = ctx.db.value("SELECT image_id FROM image_digests WHERE digest=?", digest)
+    if found:
+        return by_id(ctx, found)
+    raise NoSuchImage(name, hint=f"it is a manifest list, whose image {digest[:19]} is not here: pull that one")
+
+
 def config_of(ctx: Context, id: str) -> dict[str, Any]:
     """The image's whole configuration document."""
     document: dict[str, Any] = json.loads(ctx.db.value("SELECT config FROM images WHERE id=?", id))
@@ -153,18 +202,50 @@ def config_of(ctx: Context, id: str) -> dict[str, Any]:
 
 
 # -- listing
-def list_images(ctx: Context, names: list[str], filters: list[str], all: bool) -> list[Image]:
-    """Images, newest first. `names` narrow to those that a name or a pattern fits."""
+def _adopt_shelves(ctx: Context) -> None:
+    """Rows for images of additional stores that were not used yet, so that they are listed with what is known of them."""
+    from podling.core import shelves
+
+    if shelves.paths(ctx):
+        for image in shelves.unused(ctx, {id for (id,) in ctx.db.rows("SELECT id FROM images")}):
+            shelves.adopt(ctx, image)
+
+
+def _shelf_names(shelf: str) -> dict[str, list[str]]:
+    from podling.registry.containers_storage import Store
+
+    try:
+        return Store(shelf).names()
+    except InvalidInput:
+        return {}
+
+
+def list_images(
+    ctx: Context, names: list[str], filters: list[str], all: bool, *, history: bool = False
+) -> list[Image]:
+    """Images, newest first. `names` narrow to those that a name or a pattern fits; `history` adds names of before."""
     tags: dict[str, list[str]] = {}
     for name, id in ctx.db.rows("SELECT name, image_id FROM image_names ORDER BY name"):
         tags.setdefault(id, []).append(name)
+    past: dict[str, list[str]] = {}
+    if history:
+        for id, name in ctx.db.rows("SELECT image_id, name FROM image_past_names ORDER BY name"):
+            past.setdefault(id, []).append(name)
+    _adopt_shelves(ctx)
     images = [
         _image(row, tags.get(row[0], []))
         for row in ctx.db.rows(f"SELECT {_COLUMNS} FROM images ORDER BY created DESC, id")
     ]
     counts = dict(ctx.db.rows("SELECT image_id, count(*) FROM containers WHERE image_id IS NOT NULL GROUP BY image_id"))
+    kept: dict[str, dict[str, list[str]]] = {}
     for image in images:
         image.containers = counts.get(image.id, 0)
+        image.past_names = past.get(image.id, [])
+        if image.shelf:
+            if image.shelf not in kept:
+                kept[image.shelf] = _shelf_names(image.shelf)
+            image.names += [name for name in kept[image.shelf].get(image.id, []) if name not in image.names]
+    images = [image for image in images if not image.shelf or image.id in kept[image.shelf] or image.containers]
     if names:
         chosen = []
         for name in names:
@@ -209,14 +290,25 @@ def _filtered(ctx: Context, images: list[Image], filters: list[str]) -> list[Ima
         "until": lambda image, value: image.created < moment(value, now()),
         "id": lambda image, value: image.id.startswith(value),
         "digest": lambda image, value: image.manifest_digest.startswith(value),
-        "readonly": lambda image, value: not boolean(value),
+        "readonly": lambda image, value: bool(image.shelf) == boolean(value),
+        "after": lambda image, value: image.created > find(ctx, value).created,
+        "manifest": lambda image, value: (image.kind == "index") == boolean(value),
         "intermediate": lambda image, value: not boolean(value),
         "containers": lambda image, value: (image.containers > 0) == boolean(value),
     }
+    for key in list(wanted):
+        if key.endswith("!") and key not in tests:
+            positive = tests[key[:-1]]
+            tests[key] = lambda image, value, positive=positive: not positive(image, value)  # type: ignore[misc]
     return [
         image
         for image in images
-        if all(any(tests[key](image, value) for value in values) for key, values in wanted.items())
+        if all(
+            all(tests[key](image, value) for value in values)
+            if key.endswith("!")
+            else any(tests[key](image, value) for value in values)
+            for key, values in wanted.items()
+        )
     ]
 
 
@@ -268,18 +360,21 @@ class Removal(Record):
     deleted: list[str] = []
 
 
-def remove(ctx: Context, names: list[str], force: bool, all: bool, ignore: bool) -> tuple[Removal, list[Exception]]:
-    """Remove images; what went wrong comes back beside what went well."""
+def remove(
+    ctx: Context, names: list[str], force: bool, all: bool, ignore: bool, *, prune: bool = True
+) -> tuple[Removal, list[Exception]]:
+    """Remove images, and with `prune` those without a name that they were built on; what went wrong comes back beside what
+    went well."""
     from podling.errors import PodlingError
 
     ctx.recover()
     result = Removal()
     errors: list[Exception] = []
     if all:
-        names = [image.id for image in list_images(ctx, [], [], True)]
+        names = [image.id for image in list_images(ctx, [], [], True) if not image.shelf]
     for name in names:
         try:
-            _remove_one(ctx, name, force, result)
+            _remove_one(ctx, name, force, result, prune=prune)
         except NoSuchImage as error:
             if not (ignore or all):
                 errors.append(error)
@@ -288,7 +383,7 @@ def remove(ctx: Context, names: list[str], force: bool, all: bool, ignore: bool)
     return result, errors
 
 
-def _remove_one(ctx: Context, name: str, force: bool, result: Removal) -> None:
+def _remove_one(ctx: Context, name: str, force: bool, result: Removal, *, prune: bool = True) -> None:
     image = find(ctx, name)
     by_id = image.id.startswith(name.removeprefix("sha256:"))
     full = "" if by_id else next((known for known in image.names if known in candidates(parse(name))), "")
@@ -303,7 +398,18 @@ def _remove_one(ctx: Context, name: str, force: bool, result: Removal) -> None:
             f"unable to delete image {image.id[:12]} by ID with more than one tag ({', '.join(image.names)}): please force removal",
             hint="--force removes all its names; or remove it name by name",
         )
+    if image.shelf:
+        raise ImageInUse(
+            f"image {name} lies in the additional store {image.shelf}, which is read-only",
+            hint="remove it with the engine that owns that store",
+        )
     users = ctx.db.rows("SELECT id, name FROM containers WHERE image_id=?", image.id)
+    if ctx.db.row("SELECT 1 FROM image_mounts WHERE image_id=?", image.id):
+        if not force:
+            raise ImageInUse(f"image {image.id[:12]} is mounted", hint=f"podling image unmount {name}, or --force")
+        from podling.core.mounts import unmount_image
+
+        unmount_image(ctx, image, force=True)
     if users and not force:
         listed = ", ".join(f"{id[:12]} ({container})" for id, container in users)
         raise ImageInUse(
@@ -316,8 +422,16 @@ def _remove_one(ctx: Context, name: str, force: bool, result: Removal) -> None:
 
         for id, _ in users:
             removal.remove_one(containers.find(ctx, id), force=True, volumes=False)
+    below = ctx.store.chain(image.layer)[1:] if image.layer and prune else []
     with ctx.db.write() as tx:
         tx.run("DELETE FROM images WHERE id=?", image.id)
+        for key in below:
+            for (parent,) in tx.rows(_DANGLING_ON, key):
+                if _has_other_users(tx, key, below, image.layer):
+                    continue
+                tx.run("DELETE FROM images WHERE id=?", parent)
+                tx.event("image", "remove", parent, "")
+                result.deleted.append(parent)
         erased = ctx.store.collect(tx)
         for known in image.names:
             tx.event("image", "untag", image.id, known)
@@ -325,6 +439,37 @@ def _remove_one(ctx: Context, name: str, force: bool, result: Removal) -> None:
     ctx.store.bury(erased)
     result.untagged += image.names
     result.deleted.append(image.id)
+
+
+def prune(ctx: Context, filters: list[str], *, all: bool) -> tuple[list[str], int]:
+    """Remove images that no container uses: those without a name, or all; (ids, bytes of their layers that are gone)."""
+    ctx.recover()
+    chosen = list_images(ctx, [], [*filters, *([] if all else ["dangling=true"])], True)
+    removed: list[str] = []
+    before = ctx.db.value("SELECT total(size) FROM layers WHERE chain_id IS NOT NULL")
+    for image in chosen:
+        if image.containers or image.shelf or ctx.db.row("SELECT 1 FROM image_mounts WHERE image_id=?", image.id):
+            continue
+        try:
+            _remove_one(ctx, image.id, True, Removal())
+        except (NoSuchImage, ImageInUse):  # somebody was faster
+            continue
+        removed.append(image.id)
+    return removed, int(before - ctx.db.value("SELECT total(size) FROM layers WHERE chain_id IS NOT NULL"))
+
+
+_DANGLING_ON = (
+    "SELECT id FROM images WHERE layer=? AND kind='image' AND shelf='' "
+    "AND NOT EXISTS (SELECT 1 FROM image_names WHERE image_id=id) "
+    "AND NOT EXISTS (SELECT 1 FROM image_mounts WHERE image_id=id) "
+    "AND NOT EXISTS (SELECT 1 FROM containers WHERE image_id=id)"
+)
+
+
+def _has_other_users(tx: Transaction, key: int, below: list[int], top: int | None) -> bool:
+    """Whether anything but the chain that is going stands on a layer."""
+    rows = tx.rows("SELECT key FROM layers WHERE parent=?", key)
+    return any(child not in below and child != top for (child,) in rows)
 
 
 # -- describing
@@ -398,3 +543,41 @@ def inspect(ctx: Context, name: str) -> dict[str, Any]:
         "History": document.get("history") or [],
         "NamesHistory": image.names,
     }
+
+
+class TreeLayer(Record):
+    """A layer in `image tree`: `depth` of indentation, `tops` the names of images that end with it."""
+
+    id: str
+    size: int
+    depth: int
+    tops: list[str] = []
+
+
+def tree(ctx: Context, name: str, *, dependants: bool) -> tuple[Image, list[TreeLayer]]:
+    """An image and its layers, lowest first; with `dependants` the layers that are built on it instead."""
+    image = instance(ctx, find(ctx, name))
+    tops: dict[int, list[str]] = {}
+    for layer, full in ctx.db.rows("SELECT layer, name FROM images JOIN image_names ON image_id=id ORDER BY name"):
+        tops.setdefault(layer, []).append(full)
+    if image.layer is None:
+        return image, []
+    found: list[TreeLayer] = []
+
+    def add(key: int, depth: int) -> None:
+        row = ctx.db.row("SELECT chain_id, size FROM layers WHERE key=?", key)
+        assert row is not None
+        id = str(row[0]).partition(":")[2]
+        found.append(TreeLayer(id=id, size=row[1], depth=depth, tops=tops.get(key, [])))
+
+    def below(key: int, depth: int) -> None:
+        add(key, depth)
+        for (child,) in ctx.db.rows("SELECT key FROM layers WHERE parent=? AND chain_id IS NOT NULL ORDER BY key", key):
+            below(child, depth + 1)
+
+    if dependants:
+        below(image.layer, 0)
+    else:
+        for key in reversed(ctx.store.chain(image.layer)):
+            add(key, 0)
+    return image, found

@@ -45,8 +45,15 @@ def store_image(
     names: list[str],
     digests: list[tuple[str, str]],
     action: str,
+    descriptors: list[Descriptor] | None = None,
+    place: str = "",
+    origin: str = "",
+    signatures: list[tuple[str, bytes]] | None = None,
 ) -> str:
     """Store an image; its id. `sources` give the tar of each layer, lowest first; those that are here are not asked.
+
+    `descriptors` say how the layers came, and `place` which registry/repository has them; `origin` is the name that the
+    signature policy knows the image by, `signatures` are (digest of the signed manifest, body).
 
     Raises:
         BadArchive, DigestMismatch, StorageFull: nothing of the image is stored then.
@@ -76,7 +83,17 @@ def store_image(
                     if row is None:
                         raise PodlingError("a layer was removed while the image came in", hint="try again")
                     parent, size = row[0], size + row[1]
-            _record_image(tx, id, parent, manifest, config, document.raw, size)
+            record_image(tx, id, parent, manifest, config, document.raw, size, origin=origin)
+            for digest, body in signatures or ():
+                tx.run("INSERT OR IGNORE INTO signatures VALUES (?, ?, ?)", id, digest, body)
+            for descriptor, diff_id in zip(descriptors or (), document.diff_ids, strict=bool(descriptors)):
+                if descriptor.digest != diff_id and not descriptor.media_type.endswith("+encrypted"):
+                    tx.run(
+                        "INSERT OR IGNORE INTO blobs VALUES (?, ?, ?, ?)",
+                        diff_id, descriptor.digest, descriptor.size, descriptor.media_type,
+                    )  # fmt: skip
+                    if place:
+                        tx.run("INSERT OR IGNORE INTO blob_places VALUES (?, ?)", descriptor.digest, place)
             for repository, digest in digests:
                 tx.run("INSERT OR REPLACE INTO image_digests VALUES (?, ?, ?)", repository, digest, id)
             for name in names:
@@ -94,9 +111,19 @@ def store_image(
             lock.release()
 
 
-def _record_image(
-    tx: Transaction, id: str, layer: int | None, manifest: bytes, config: bytes, document: dict[str, Any], size: int
+def record_image(
+    tx: Transaction,
+    id: str,
+    layer: int | None,
+    manifest: bytes,
+    config: bytes,
+    document: dict[str, Any],
+    size: int,
+    *,
+    origin: str = "",
+    shelf: str = "",
 ) -> None:
+    """Insert the row of an image, in the caller's transaction; one that is there gets the new manifest and origin."""
     labels = (document.get("config") or {}).get("Labels") or {}
     platform = Platform(
         os=document.get("os") or "linux",
@@ -104,11 +131,12 @@ def _record_image(
         variant=document.get("variant") or "",
     )
     tx.run(
-        "INSERT INTO images (id, layer, manifest, manifest_digest, config, size, created, stored, labels, platform) "
-        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
-        "ON CONFLICT (id) DO UPDATE SET manifest=excluded.manifest, manifest_digest=excluded.manifest_digest",
+        "INSERT INTO images (id, layer, manifest, manifest_digest, config, size, created, stored, labels, platform, origin, shelf) "
+        "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (id) DO UPDATE SET manifest=excluded.manifest, manifest_digest=excluded.manifest_digest, "
+        "origin=excluded.origin",
         id, layer, manifest, digest_of(manifest), config, size, parse_time(document.get("created") or ""), now(),
-        json.dumps(labels), str(platform),
+        json.dumps(labels), str(platform), origin, shelf,
     )  # fmt: skip
 
 
@@ -164,7 +192,10 @@ def _unpack_all(
         layer = staged.get(position)
         if layer is None:
             layer = staged[position] = store.stage(chain[position], parent_of(position))
-        store.unpack(layer, until_stopped(sources[position]()), parent_of(position), expected=diff_ids[position])
+        twin = ctx.db.value("SELECT key FROM layers WHERE diff_id=? AND chain_id IS NOT NULL", diff_ids[position])
+        # the same content lies here on top of other layers: nothing needs to be fetched
+        chunks = store.tar(twin) if twin is not None else sources[position]()
+        store.unpack(layer, until_stopped(chunks), parent_of(position), expected=diff_ids[position])
 
     if not independent or len(missing) < 2:
         for position in missing:
@@ -212,7 +243,7 @@ def image_of_tar(
             known = tx.row("SELECT key FROM layers WHERE chain_id=?", staged.diff_id)
             if not known:
                 staged.record(tx, parent=None, chain_id=staged.diff_id)
-            _record_image(tx, id, known[0] if known else staged.key, manifest, data, document, staged.size)
+            record_image(tx, id, known[0] if known else staged.key, manifest, data, document, staged.size)
             if name:
                 tx.run("INSERT OR REPLACE INTO image_names VALUES (?, ?)", name, id)
                 tx.run(

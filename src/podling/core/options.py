@@ -1,4 +1,4 @@
-"""What a user asks for when a container is made: one field per option, as text the way flags and library callers give it."""
+"""What a user asks for, one field per option, as text the way flags and library callers give it."""
 
 from __future__ import annotations
 
@@ -108,3 +108,60 @@ class ExecOptions(Record):
     tty: bool = False
     interactive: bool = False
     preserve_fds: int = 0
+
+
+class RegistryAccess(Record):
+    """The options that every command with a registry has. `retry_delay` is a Go duration; `retries` counts further attempts."""
+
+    creds: str = ""
+    authfile: str = ""
+    tls_verify: bool | None = None
+    cert_dir: str = ""
+    retries: int = 3
+    retry_delay: str = ""
+
+
+class Platforms(Record):
+    """What is said of one entry: fields left empty keep what the image says. Annotations are KEY=VALUE."""
+
+    os: str = ""
+    arch: str = ""
+    variant: str = ""
+    os_version: str = ""
+    features: list[str] = []
+    os_features: list[str] = []
+    annotations: list[str] = []
+
+
+class ArtifactOptions(Record):
+    """An artifact that is made of files for `manifest add --artifact`."""
+
+    type: str = ""
+    config: str = ""
+    config_type: str = ""
+    layer_type: str = ""
+    exclude_titles: bool = False
+    subject: str = ""
+
+
+class AddOptions(Record):
+    """How files become an artifact: `type` of the whole, `file_type` of each; annotations are KEY=VALUE."""
+
+    type: str = ""
+    file_type: str = ""
+    annotations: list[str] = []
+    append: bool = False
+    replace: bool = False
+
+
+class CommitOptions(Record):
+    """`format` oci or docker; `config` a JSON file's text that is merged into the configuration."""
+
+    author: str = ""
+    message: str = ""
+    changes: list[str] = []
+    config: str = ""
+    format: str = "oci"
+    pause: bool = False
+    squash: bool = False
+    include_volumes: bool = False

@@ -1,12 +1,14 @@
-"""Fetching an image from its registry."""
+"""Fetching images: from registries by short or full names and through mirrors, and from files by their transport."""
 
 from __future__ import annotations
 
 import os
 
 from podling.core import images
+from podling.core.access import connect
 from podling.core.default_image import DEFAULT_IMAGE, make_default_image
 from podling.core.imagestore import store_image
+from podling.core.options import RegistryAccess
 from podling.errors import AccessDenied, BadArchive, DigestMismatch, InvalidInput, NoSuchImage, NotFound, RegistryError
 from podling.oci.image import (
     DOCKER_CONFIG,
@@ -17,49 +19,62 @@ from podling.oci.image import (
     Platform,
     choose,
     host_platform,
+    parse_config,
     parse_manifest,
     parse_platform,
 )
+from podling.oci.record import Record
 from podling.oci.reference import Reference, parse
 from podling.state.database import now
-from podling.version import VERSION
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import Any
 
+    from podling.config.registries import Registries
     from podling.core.context import Context
     from podling.core.imagestore import Source
     from podling.registry.client import Client
+    from podling.registry.transports import Place
 
 _PARTIAL_DAYS = 7
 _SMALL_BLOB = 1 << 20
+POLICIES = ("always", "missing", "never", "newer")
 
 
-def pull(
-    ctx: Context,
-    name: str,
-    policy: str = "always",
-    platform: str = "",
-    creds: str = "",
-    authfile: str = "",
-    tls_verify: bool | None = None,
-    cert_dir: str = "",
-    retries: int = 3,
-) -> str:
-    """Fetch an image from its registry; its id. `policy`: always, missing, never, newer.
+class PullOptions(Record):
+    """`policy`: always, missing, never, newer. `keys` decrypt layers, as --decryption-key takes them."""
+
+    policy: str = "always"
+    platform: str = ""
+    keys: list[str] = []
+    signature_policy: str = ""
+
+
+def pull(ctx: Context, name: str, options: PullOptions, access: RegistryAccess) -> str:
+    """Fetch an image; its id.
 
     Raises:
         NotFound, AccessDenied, RegistryError, DigestMismatch, InvalidInput, StorageFull: nothing is stored then.
     """
-    if policy not in ("always", "missing", "never", "newer"):
-        raise InvalidInput(f"--pull {policy!r}: not one of always, missing, never, newer")
-    local = None if policy == "always" else images.lookup(ctx, name)
-    wanted = parse_platform(platform) if platform else host_platform()
-    if local and (policy in ("missing", "never")) and _same_platform(local.platform, wanted, explicit=bool(platform)):
+    from podling.registry.transports import split
+
+    if options.policy not in POLICIES:
+        raise InvalidInput(f"--pull {options.policy!r}: not one of {', '.join(POLICIES)}")
+    wanted = parse_platform(options.platform) if options.platform else host_platform()
+    place = split(name)
+    if place:
+        return _pull_file(ctx, place, wanted, options)
+    local = None if options.policy == "always" else images.lookup(ctx, name)
+    if local and local.kind == "index":
+        local = images.instance(ctx, local, wanted)
+    if (
+        local
+        and options.policy in ("missing", "never")
+        and _same_platform(local.platform, wanted, explicit=bool(options.platform))
+    ):
         return local.id
-    if policy == "never":
+    if options.policy == "never":
         raise NoSuchImage(name, hint="--pull=never forbids to fetch it")
     reference = parse(name)
     if str(reference.tagged()) == DEFAULT_IMAGE:
@@ -70,17 +85,56 @@ def pull(
     from podling.config import registries
 
     config = registries.load()
+    choices, asked = _choices(ctx, config, reference)
     errors: list[str] = []
-    for candidate in config.candidates(reference):
+    for candidate in choices:
         try:
-            return _pull_one(ctx, candidate, config, wanted, creds, authfile, tls_verify, cert_dir, retries)
+            id = _pull_one(ctx, candidate, config, wanted, options, access)
+            if asked:
+                registries.remember_alias(reference.repository, candidate.name)
+            return id
         except (NotFound, AccessDenied, RegistryError) as error:
-            if isinstance(error, DigestMismatch) or len(config.candidates(reference)) == 1:
-                if local and policy == "newer":
+            if isinstance(error, DigestMismatch) or len(choices) == 1:
+                if local and options.policy == "newer":
                     return local.id
                 raise
             errors.append(f"{candidate}: {error.message}")
     raise NotFound(f"{name} was found nowhere: {'; '.join(errors)}", hint="give the full name with its registry")
+
+
+def pull_all_tags(ctx: Context, name: str, options: PullOptions, access: RegistryAccess) -> list[str]:
+    """Fetch every tag of a repository; the ids."""
+    from podling.config import registries
+    from podling.registry.listing import tags
+
+    reference = parse(name)
+    if reference.tag or reference.digest:
+        raise InvalidInput(f"{name}: --all-tags takes a name without a tag", hint=f"podling pull -a {reference.name}")
+    config = registries.load()
+    full = config.candidates(reference)[0]
+    endpoint = config.endpoints(full)[-1]
+    client = connect(endpoint, access, config.helpers)
+    try:
+        found = list(tags(client, endpoint.reference.repository))
+    finally:
+        client.close()
+    return [pull(ctx, f"{full.name}:{tag}", options, access) for tag in found]
+
+
+def _choices(ctx: Context, config: Registries, reference: Reference) -> tuple[list[Reference], bool]:
+    """(full names to try, a person chose): short-name-mode of registries.conf."""
+    choices = config.candidates(reference)
+    if len(choices) < 2 or config.mode == "disabled":
+        return choices, False
+    if ctx.ask is not None:
+        question = f"Where to take the short name {reference} from?"
+        return [choices[ctx.ask(question, [str(choice) for choice in choices])]], True
+    if config.mode == "enforcing":
+        raise InvalidInput(
+            f'short-name resolution enforced but cannot prompt without a TTY: "{reference}" may be {" or ".join(map(str, choices))}',
+            hint="give the full name, or make an alias in registries.conf",
+        )
+    return choices, False
 
 
 def _same_platform(stored: str, wanted: Platform, *, explicit: bool) -> bool:
@@ -88,43 +142,31 @@ def _same_platform(stored: str, wanted: Platform, *, explicit: bool) -> bool:
     return not explicit or parts[:2] == [wanted.os, wanted.architecture]
 
 
+# -- from a registry
 def _pull_one(
-    ctx: Context,
-    reference: Reference,
-    config: Any,
-    wanted: Platform,
-    creds: str,
-    authfile: str,
-    tls_verify: bool | None,
-    cert_dir: str,
-    retries: int,
+    ctx: Context, reference: Reference, config: Registries, wanted: Platform, options: PullOptions, access: RegistryAccess
 ) -> str:
-    from podling.config import credentials
-    from podling.registry.client import Access, Client
-
-    rule = config.rule(reference.name)
-    if rule and rule.blocked:
-        raise InvalidInput(f"registry {rule.prefix} is blocked in registries.conf")
-    remote = reference
-    if rule and rule.location and not rule.prefix.startswith("*."):
-        moved = parse(rule.location + reference.name.removeprefix(rule.prefix))
-        remote = Reference(
-            registry=moved.registry, repository=moved.repository, tag=reference.tag, digest=reference.digest
-        )
-    pair = credentials.parse_pair(creds) if creds else credentials.find(remote.registry, remote.repository, authfile)
-    verify = tls_verify if tls_verify is not None else not (rule and rule.insecure)
-    access = Access(
-        credentials=pair, tls_verify=verify, cert_dir=cert_dir, retries=retries, user_agent=f"podling/{VERSION}"
-    )
-    client = Client(remote.registry, access)
+    """One full name, from its mirrors or its own place."""
+    endpoints = config.endpoints(reference)
     ctx.progress(f"Trying to pull {reference}...")
-    try:
-        return _fetch(ctx, client, reference, remote, wanted)
-    finally:
-        client.close()
+    for endpoint in endpoints:
+        client = connect(endpoint, access, config.helpers)
+        try:
+            return _fetch(ctx, client, reference, endpoint.reference, wanted, options)
+        except (NotFound, AccessDenied, RegistryError) as error:
+            if not endpoint.is_mirror or isinstance(error, DigestMismatch):
+                raise
+            ctx.progress(f"The mirror {endpoint.reference.name} cannot serve it: {error.message}")
+        finally:
+            client.close()
+    raise NotFound(f"{reference}: there is no place to fetch it from")
 
 
-def _fetch(ctx: Context, client: Client, reference: Reference, remote: Reference, wanted: Platform) -> str:
+def _fetch(
+    ctx: Context, client: Client, reference: Reference, remote: Reference, wanted: Platform, options: PullOptions
+) -> str:
+    from podling.core import signing
+
     body, media_type, digest = client.manifest(remote)
     digests = [(reference.name, digest)]
     if media_type in INDEXES or (media_type not in (OCI_MANIFEST,) and b'"manifests"' in body):
@@ -133,19 +175,34 @@ def _fetch(ctx: Context, client: Client, reference: Reference, remote: Reference
         digests.append((reference.name, digest))
     manifest = parse_manifest(body, media_type, str(reference))
     if manifest.config.media_type not in (OCI_CONFIG, DOCKER_CONFIG):
-        raise BadArchive(f"{reference} is no container image but an artifact of type {manifest.config.media_type}")
+        raise BadArchive(
+            f"{reference} is no container image but an artifact of type {manifest.config.media_type}",
+            hint=f"podling artifact pull {reference}",
+        )
+    ctx.progress("Getting image source signatures")
+    known = [digest for _, digest in digests]
+    signatures = signing.check_remote(ctx, reference, remote, known, client, options.signature_policy)
     config = client.small_blob(remote.repository, manifest.config.digest)
     names = [f"{reference.name}:{reference.tag}"] if reference.tag and not reference.digest else []
     folder = f"{ctx.settings.root}/blobs"
     os.makedirs(folder, 0o700, exist_ok=True)
     _drop_old_partials(folder)
     partials: list[str] = []
-    sources = [_blob_source(client, remote.repository, layer, folder, partials) for layer in manifest.layers]
-    ctx.progress("Getting image source signatures")
+    diff_ids = parse_config(config).diff_ids
+    if len(diff_ids) != len(manifest.layers):
+        raise BadArchive(
+            f"{reference}: the image has {len(manifest.layers)} layers, its configuration names {len(diff_ids)}"
+        )
+    sources = [
+        _layer_source(ctx, client, remote.repository, layer, diff_id, folder, partials, options.keys)
+        for layer, diff_id in zip(manifest.layers, diff_ids, strict=True)
+    ]
     try:
         id = store_image(
-            ctx, manifest=body, config=config, sources=sources, names=names, digests=digests, action="pull"
-        )
+            ctx, manifest=body, config=config, sources=sources, names=names, digests=digests, action="pull",
+            descriptors=manifest.layers, place=f"{remote.registry}/{remote.repository}", origin=str(reference),
+            signatures=signatures,
+        )  # fmt: skip
     except (DigestMismatch, BadArchive):
         _remove_files(partials)
         raise
@@ -154,18 +211,35 @@ def _fetch(ctx: Context, client: Client, reference: Reference, remote: Reference
     return id
 
 
-def _blob_source(client: Client, repository: str, layer: Descriptor, folder: str, partials: list[str]) -> Source:
+def _layer_source(
+    ctx: Context,
+    client: Client,
+    repository: str,
+    layer: Descriptor,
+    diff_id: str,
+    folder: str,
+    partials: list[str],
+    keys: list[str],
+) -> Source:
     """A layer's blob. What has come of a large one is kept in a file until the image is stored, so that a pull that was
-    interrupted goes on where it stopped."""
+    interrupted goes on where it stopped. Of a zstd:chunked one only the files that no layer here has are fetched."""
+    from podling.core.archives import decrypted
 
     def source() -> Iterator[bytes]:
+        if layer.size > _SMALL_BLOB and layer.annotations:
+            from podling.core.chunked import reassembled
+
+            if (pieces := reassembled(ctx, client, repository, layer, diff_id)) is not None:
+                return pieces
         partial = ""
         if layer.size > _SMALL_BLOB:
             partial = f"{folder}/{layer.digest.replace(':', '-')}.partial"
             partials.append(partial)
-        return client.blob(repository, layer.digest, layer.size, partial=partial)
+        return ctx.measured(
+            layer.digest, layer.size, client.blob(repository, layer.digest, layer.size, partial=partial)
+        )
 
-    return source
+    return decrypted(source, layer, keys)
 
 
 def _remove_files(paths: list[str]) -> None:
@@ -180,3 +254,51 @@ def _drop_old_partials(folder: str) -> None:
     limit = now() - _PARTIAL_DAYS * 86400 * 10**9
     with os.scandir(folder) as entries:
         _remove_files([entry.path for entry in entries if entry.stat(follow_symlinks=False).st_mtime_ns < limit])
+
+
+# -- from a file
+def _pull_file(ctx: Context, place: Place, wanted: Platform, options: PullOptions) -> str:
+    """An image from a file, a folder or another engine's store."""
+    from podling.core import signing
+    from podling.core.archives import store_source
+    from podling.registry.files import open_files
+    from podling.registry.readers import read_images
+
+    ctx.recover()
+    signing.check_place(place, options.signature_policy)
+    ctx.progress(f"Trying to pull {place.transport}:{place.path}{':' + place.name if place.name else ''}...")
+    if place.transport == "containers-storage":
+        from podling.registry.containers_storage import Store
+
+        found = Store(place.path).image(place.name, wanted)
+        return store_source(ctx, found, found.names, action="pull")
+    scratch = f"{ctx.settings.root}/tmp"
+    os.makedirs(scratch, 0o700, exist_ok=True)
+    if not os.path.exists(place.path):
+        raise InvalidInput(f"{place.path}: no such file or folder")
+    files, spooled = open_files(place.path, scratch)
+    try:
+        found_images = read_images(files, wanted, place.name)
+        if len(found_images) > 1 and place.transport != "docker-archive":
+            listed = ", ".join(name for image in found_images for name in image.names) or "without names"
+            raise InvalidInput(
+                f"{place.path} holds several images: {listed}", hint=f"choose one: {place.transport}:{place.path}:NAME"
+            )
+        id = ""
+        for image in found_images:
+            id = store_source(
+                ctx, image, [_local_name(name) for name in image.names], action="pull", keys=options.keys
+            )
+        return id
+    finally:
+        if spooled:
+            os.unlink(spooled)
+
+
+def _local_name(name: str) -> str:
+    """A name in a layout may be a bare tag: such an image is called localhost/TAG."""
+    from podling.core.archives import loaded_name
+
+    reference = parse(name)
+    bare = not (reference.registry or "/" in reference.repository or reference.tag)
+    return f"localhost/{name}:latest" if bare else loaded_name(name)

@@ -83,6 +83,7 @@ def after_reboot(ctx: Context, marker: str, boot: str) -> None:
             tx.run("UPDATE containers SET pid=0, pid_start=0, conmon_pid=0, conmon_start=0, network='{}'")
             tx.run("UPDATE layers SET mounts=0 WHERE mounts")
             tx.run("DELETE FROM exec_sessions")
+            tx.run("DELETE FROM image_mounts")
             tx.run("DELETE FROM leases")
         with open(marker + ".new", "w") as file:
             file.write(boot)

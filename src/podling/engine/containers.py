@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from podling.core.options import CreateOptions, ExecOptions
-from podling.engine import catalogue as ops
+from podling.engine.catalogue import containers as ops
+from podling.engine.catalogue.base import Report
 from podling.errors import PodlingError
 from podling.oci.record import Record
 from podling.runtime.streams import Streams
@@ -26,7 +27,7 @@ class Result(Record):
     stderr: bytes
 
 
-def _raise_first(report: ops.Report) -> None:
+def _raise_first(report: Report) -> None:
     if report.errors:
         raise report.errors[0]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from podling.engine import catalogue as ops
+from contextlib import contextmanager
+
+from podling.engine.catalogue import images as ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
     from podling.core.images import Image, Removal
@@ -21,13 +23,38 @@ class Images:
         self._engine = engine
 
     def pull(self, name: str, **options: Any) -> str:
-        """Fetch an image; its id. `options` are the fields of `catalogue.PullImage`: policy, platform, creds, tls_verify, …
+        """Fetch an image; its id. `options` are the fields of `catalogue.images.PullImage`: policy, platform, creds, tls_verify, …
 
         Raises:
             NotFound, AccessDenied, RegistryError, DigestMismatch, StorageFull.
         """
-        id: str = self._engine.call(ops.PullImage(name=name, **options))
-        return id
+        ids: builtins.list[str] = self._engine.call(ops.PullImage(name=name, **options))
+        return ids[-1]
+
+    def push(self, name: str, target: str = "", **options: Any) -> str:
+        """Send an image to `target`, or to where its name says; the digest of its manifest there. `options` are the fields of
+        `catalogue.images.PushImage`: format, compression, creds, tls_verify, sign_by, …
+
+        Raises:
+            NoSuchImage, InvalidInput, AccessDenied, RegistryError.
+        """
+        digest: str = self._engine.call(ops.PushImage(name=name, target=target, **options))
+        return digest
+
+    def prune(self, *, all: bool = False, filters: Sequence[str] = ()) -> builtins.list[str]:
+        """Remove images that no container uses: those without a name, or all; their ids."""
+        removed: builtins.list[str]
+        removed, _ = self._engine.call(ops.PruneImages(all=all, filters=[*filters]))
+        return removed
+
+    @contextmanager
+    def mounted(self, name: str) -> Iterator[str]:
+        """`with engine.images.mounted(name) as path:` the image's files, read-only."""
+        ((image, path),) = self._engine.call(ops.MountImages(names=[name]))
+        try:
+            yield path
+        finally:
+            self._engine.call(ops.UnmountImages(names=[image.id]))
 
     def list(self, names: Sequence[str] = (), *, filters: Sequence[str] = ()) -> list[Image]:
         """Images, newest first."""

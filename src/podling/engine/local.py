@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from podling.core.context import Context
-    from podling.engine.catalogue import Operation
+    from podling.engine.catalogue.base import Operation
     from podling.engine.containers import Containers
     from podling.engine.images import Images
     from podling.engine.system import System
@@ -24,15 +24,24 @@ def _silent(text: str) -> None:
 class Engine:
     """An open engine; close it, or use it as a context manager. One per thread, or one for all: both work.
 
-    `warn` gets warnings for the user, `progress` the steps of long operations.
+    `warn` gets warnings for the user, `progress` the steps of long operations, `meter` the bytes of transfers (what, bytes more,
+    bytes in all or -1); `ask` puts a question with choices to the user, and gives the position of the answer.
     """
 
     def __init__(
-        self, settings: Settings, *, warn: Callable[[str], None] = _silent, progress: Callable[[str], None] = _silent
+        self,
+        settings: Settings,
+        *,
+        warn: Callable[[str], None] = _silent,
+        progress: Callable[[str], None] = _silent,
+        meter: Callable[[str, int, int], None] | None = None,
+        ask: Callable[[str, list[str]], int] | None = None,
     ) -> None:
         self.settings = settings
         self.warn = warn
         self.progress = progress
+        self.meter = meter
+        self.ask = ask
         self._context: Context | None = None
 
     @property
@@ -40,7 +49,7 @@ class Engine:
         if self._context is None:
             from podling.core.context import Context
 
-            self._context = Context(self.settings, self.warn, self.progress)
+            self._context = Context(self.settings, self.warn, self.progress, self.meter, self.ask)
         return self._context
 
     def call(self, operation: Operation) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from podling.engine import catalogue as ops
+from podling.engine.catalogue import system as ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

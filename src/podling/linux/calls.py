@@ -5,9 +5,11 @@ from __future__ import annotations
 import ctypes
 import os
 
+MS_RDONLY = 1
 MS_NOSUID = 2
 MS_NODEV = 4
 MS_NOEXEC = 8
+MS_REMOUNT = 32
 MS_BIND = 4096
 MS_REC = 16384
 MS_SHARED = 1 << 20

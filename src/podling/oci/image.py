@@ -99,7 +99,10 @@ class Descriptor(Record):
     annotations: dict[str, str] = {}
 
     def to_wire(self) -> dict[str, Any]:
-        return {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+        wire: dict[str, Any] = {"mediaType": self.media_type, "digest": self.digest, "size": self.size}
+        if self.annotations:
+            wire["annotations"] = self.annotations
+        return wire
 
 
 def _descriptor(document: Any, what: str) -> Descriptor:
@@ -147,7 +150,7 @@ def parse_manifest(data: bytes, media_type: str, what: str = "manifest") -> Mani
         raise BadArchive(f"{what} has the unknown media type {kind!r}")
     layers = [_descriptor(item, f"{what}: layer") for item in document.get("layers") or ()]
     for layer in layers:
-        if layer.media_type not in LAYERS:
+        if layer.media_type.removesuffix("+encrypted") not in LAYERS:
             raise BadArchive(f"{what}: a layer has the unknown media type {layer.media_type!r}")
     return Manifest(media_type=kind, config=_descriptor(document.get("config"), f"{what}: config"), layers=layers)
 

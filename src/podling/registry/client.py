@@ -13,6 +13,7 @@ import time
 
 import urllib3
 
+from podling.config.credentials import TOKEN_USER
 from podling.errors import AccessDenied, DigestMismatch, NotFound, RegistryError
 from podling.oci.image import INDEXES, MANIFESTS, digest_of
 from podling.oci.record import Record
@@ -20,8 +21,10 @@ from podling.oci.reference import Reference
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
+
+    Body = Callable[[], bytes | Iterator[bytes]]
 
 _ACCEPT = ", ".join((*MANIFESTS, *INDEXES))
 _CHUNK = 1 << 18
@@ -77,28 +80,49 @@ class Client:
     def close(self) -> None:
         self._pool.clear()
 
+    @property
+    def base(self) -> str:
+        """The URL of the registry's root, without a slash at its end."""
+        return f"{self._scheme}://{self._api_host}"
+
     # -- requests
-    def _request(
-        self, method: str, repository: str, path: str, *, headers: dict[str, str] | None = None
+    def request(
+        self,
+        method: str,
+        repository: str,
+        path: str,
+        *,
+        headers: dict[str, str] | None = None,
+        body: Body | None = None,
+        actions: str = "pull",
+        also: str = "",
     ) -> urllib3.BaseHTTPResponse:
-        """One request with authentication and retries; the response's body is not read yet."""
-        scope = f"repository:{repository}:pull"
+        """One request with authentication and retries; the response's body is not read yet.
+
+        `path` is below /v2/, or a whole URL that the registry gave. `body` gives the pieces to send, anew for each attempt.
+        `also` is a further scope that the token should cover.
+        """
+        scope = f"repository:{repository}:{actions}" if repository else ""
+        if path.startswith("_catalog"):
+            scope = "registry:catalog:*"
+        if also:
+            scope = f"{scope} {also}"
         delay = self.access.retry_delay or 0.5
         attempt = 0
         challenged = False
         while True:
-            url = f"{self._scheme}://{self._api_host}/v2/{path}"
+            url = path if "://" in path else f"{self._scheme}://{self._api_host}/v2/{path}"
             sent = dict(headers or {})
             if scope in self._tokens:
                 sent["Authorization"] = self._tokens[scope]
             try:
-                response = self._follow(method, url, sent)
+                response = self._follow(method, url, sent, body)
             except urllib3.exceptions.HTTPError as error:
                 if self._may_fall_back(error):
                     self._scheme = "http"
                     continue
                 if attempt >= self.access.retries or _is_final(error):
-                    raise self._unreachable(error) from None
+                    raise self.unreachable(error) from None
             else:
                 if response.status == 401 and not challenged:
                     challenged = True
@@ -114,31 +138,44 @@ class Client:
             time.sleep(delay)
             delay = min(delay * 2, 30)
 
-    def _follow(self, method: str, url: str, headers: dict[str, str]) -> urllib3.BaseHTTPResponse:
+    def once(
+        self, method: str, repository: str, url: str, body: Body, headers: dict[str, str], actions: str
+    ) -> urllib3.BaseHTTPResponse:
+        """One attempt, with the token that an earlier request brought."""
+        token = self._tokens.get(f"repository:{repository}:{actions}")
+        return self._follow(method, url, {**headers, **({"Authorization": token} if token else {})}, body)
+
+    def pause(self, attempt: int) -> None:
+        """Wait before the next attempt: as --retry-delay says, or longer each time."""
+        time.sleep(self.access.retry_delay or min(0.2 * 2**attempt, 10))
+
+    def _follow(
+        self, method: str, url: str, headers: dict[str, str], body: Body | None = None
+    ) -> urllib3.BaseHTTPResponse:
         """Redirects, without our credentials when they lead to another host."""
         for _ in range(6):
-            response = self._pool.request(method, url, headers=headers, preload_content=False, redirect=False)
+            content = body() if body else None
+            response = self._pool.request(
+                method, url, body=content, headers=headers, preload_content=False, redirect=False
+            )
             location = response.get_redirect_location()
             if not location:
                 return response
             response.drain_conn()
-            target = urllib3.util.parse_url(location)
-            if target.host is None:
-                base = urllib3.util.parse_url(url)
-                location = f"{base.scheme}://{base.netloc}{location if location.startswith('/') else '/' + location}"
-            elif (
-                target.netloc != urllib3.util.parse_url(url).netloc
-                or target.scheme != urllib3.util.parse_url(url).scheme
-            ):
+            target = absolute(url, location)
+            if not same_host(url, target):
                 headers = {name: value for name, value in headers.items() if name != "Authorization"}
-            url = location
+            url = target
         raise RegistryError(f"registry {self.host} redirects in circles")
 
     def _may_fall_back(self, error: urllib3.exceptions.HTTPError) -> bool:
         """Plain HTTP only with --tls-verify=false, and only where the other side does not speak TLS or listens on no 443."""
         return not self.access.tls_verify and self._scheme == "https" and not self._tokens and _speaks_no_tls(error)
 
-    def _unreachable(self, error: urllib3.exceptions.HTTPError) -> RegistryError:
+    def unreachable(self, error: Exception) -> RegistryError:
+        """An error of the HTTP library as one of ours."""
+        if isinstance(error, RegistryError):
+            return error
         text = _reason(error)
         hint = "is the name right, and the network up?"
         if "certificate" in text.lower():
@@ -159,8 +196,9 @@ class Client:
         basic = ""
         if credentials:
             basic = urllib3.make_headers(basic_auth=":".join(credentials))["authorization"]
+        token = credentials[1] if credentials and credentials[0] == TOKEN_USER else ""
         if kind.lower() == "basic":
-            if not basic:
+            if not basic or token:
                 raise self._denied("it wants a user name and a password")
             return basic
         if kind.lower() != "bearer":
@@ -169,10 +207,17 @@ class Client:
         realm = fields.get("realm", "")
         if not realm.startswith(("https://", "http://")) or (realm.startswith("http://") and self._scheme == "https"):
             raise self._denied("its token server is not to be trusted")
-        query = {"service": fields.get("service", ""), "scope": fields.get("scope") or scope}
-        headers = {"Authorization": basic} if basic else {}
+        query = [("service", fields.get("service", ""))]
+        # our own scopes are wider than the challenge's where a blob is to be mounted from another repository
+        scopes = scope.split(" ") if " " in scope else [fields.get("scope") or scope]
+        query += [("scope", part) for part in scopes if part]
+        headers = {"Authorization": basic} if basic and not token else {}
         try:
-            response = self._pool.request("GET", realm, fields=query, headers=headers, redirect=False)
+            if token:  # an identity token: OAuth 2, as Docker's token documentation has it
+                form = [*query, ("grant_type", "refresh_token"), ("refresh_token", token), ("client_id", "podling")]
+                response = self._pool.request("POST", realm, fields=form, encode_multipart=False, redirect=False)
+            else:
+                response = self._pool.request("GET", realm, fields=query, headers=headers, redirect=False)
         except urllib3.exceptions.HTTPError as error:
             raise RegistryError(f"token server of {self.host}: {_reason(error)}") from None
         if response.status != 200:
@@ -190,8 +235,9 @@ class Client:
             cause="unauthorized",
         )
 
-    def _check(self, response: urllib3.BaseHTTPResponse, what: str) -> None:
-        if response.status in (200, 206):
+    def check(self, response: urllib3.BaseHTTPResponse, what: str, good: tuple[int, ...] = (200, 206)) -> None:
+        """Raise what a status other than those in `good` means."""
+        if response.status in good:
             return
         body = response.read(65536)
         response.release_conn()
@@ -206,19 +252,21 @@ class Client:
             raise RegistryError(
                 f"registry {self.host}: too many requests", hint="log in for a higher limit, or try again later"
             )
-        raise RegistryError(
+        failure = RegistryError(
             f"registry {self.host} answered {response.status}{': ' + detail if detail else ''}", hint="try again later"
         )
+        failure.temporary = response.status >= 500
+        raise failure
 
     # -- manifests
     def manifest(self, reference: Reference, *, digest: str = "") -> tuple[bytes, str, str]:
         """(body, media type, digest) of a tag's or a digest's manifest or index, checked."""
         wanted = digest or reference.wire
-        response = self._request(
+        response = self.request(
             "GET", reference.repository, f"{reference.repository}/manifests/{wanted}", headers={"Accept": _ACCEPT}
         )
-        self._check(response, str(reference))
-        body = self._body(response, _MANIFEST_LIMIT, "manifest")
+        self.check(response, str(reference))
+        body = self.read_body(response, _MANIFEST_LIMIT, "manifest")
         media_type = response.headers.get("Content-Type", "").partition(";")[0].strip()
         found = digest_of(body)
         if ":" in wanted:
@@ -228,11 +276,12 @@ class Client:
                 raise DigestMismatch(f"registry {self.host} sent a manifest with the digest {found} for {wanted}")
         return body, media_type, found
 
-    def _body(self, response: urllib3.BaseHTTPResponse, limit: int, what: str) -> bytes:
+    def read_body(self, response: urllib3.BaseHTTPResponse, limit: int, what: str) -> bytes:
+        """The whole body, of at most `limit` bytes."""
         try:
             body = response.read(limit + 1)
         except urllib3.exceptions.HTTPError as error:
-            raise self._unreachable(error) from None
+            raise self.unreachable(error) from None
         finally:
             response.release_conn()
         if len(body) > limit:
@@ -290,7 +339,7 @@ class Client:
                         f"registry {self.host}: blob {digest[:19]}: {problem} after {received} bytes",
                         hint="pull again: what has come is kept and the rest is fetched",
                     )
-                time.sleep(min(self.access.retry_delay or 0.2 * 2**attempt, 10))
+                self.pause(attempt)
             found = f"{algorithm}:{hasher.hexdigest()}"
             if found != digest:
                 if keep:
@@ -303,10 +352,35 @@ class Client:
             if keep:
                 keep.close()
 
+    def blob_range(self, repository: str, digest: str, start: int, length: int) -> Iterator[bytes]:
+        """`length` bytes of a blob from `start` on. RegistryError where the registry cannot do that."""
+        received = 0
+        attempt = 0
+        while received < length:
+            begin = start + received
+            headers = {"Range": f"bytes={begin}-{start + length - 1}"}
+            try:
+                response = self.request("GET", repository, f"{repository}/blobs/{digest}", headers=headers)
+                self.check(response, f"blob {digest}", good=(206,))
+                try:
+                    while piece := response.read(min(_CHUNK, length - received), decode_content=False):
+                        received += len(piece)
+                        yield piece
+                finally:
+                    response.release_conn()
+                problem = "the connection was cut"
+            except urllib3.exceptions.HTTPError as error:
+                problem = _reason(error)
+            if received < length:
+                attempt += 1
+                if attempt > self.access.retries:
+                    raise RegistryError(f"registry {self.host}: blob {digest[:19]}: {problem}", hint="pull again")
+                self.pause(attempt)
+
     def _range(self, repository: str, digest: str, start: int) -> Iterator[bytes]:
         headers = {"Range": f"bytes={start}-"} if start else {}
-        response = self._request("GET", repository, f"{repository}/blobs/{digest}", headers=headers)
-        self._check(response, f"blob {digest}")
+        response = self.request("GET", repository, f"{repository}/blobs/{digest}", headers=headers)
+        self.check(response, f"blob {digest}")
         try:
             if start and response.status != 206:  # no ranges there: read over what we have
                 skip = start
@@ -319,6 +393,20 @@ class Client:
                 yield piece
         finally:
             response.release_conn()
+
+
+def absolute(base: str, location: str) -> str:
+    """`location`, which may be relative to the host of the URL `base`, as a whole URL."""
+    if urllib3.util.parse_url(location).host is not None:
+        return location
+    known = urllib3.util.parse_url(base)
+    return f"{known.scheme}://{known.netloc}{location if location.startswith('/') else '/' + location}"
+
+
+def same_host(one: str, other: str) -> bool:
+    """Whether two URLs have scheme, host and port in common."""
+    first, second = urllib3.util.parse_url(one), urllib3.util.parse_url(other)
+    return (first.scheme, first.netloc) == (second.scheme, second.netloc)
 
 
 def _challenge_fields(text: str) -> dict[str, str]:

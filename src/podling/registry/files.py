@@ -1,53 +1,39 @@
-"""docker-archive (`docker save`) and oci-archive / OCI layout: reading and writing.
-
-Reading wants a seekable file: the caller spools a pipe first. Layers are read in place, without unpacking the archive.
-"""
+"""Where images lie on disk: an uncompressed tar whose members are read in place, or a folder."""
 
 from __future__ import annotations
 
 import hashlib
-import io
-import json
 import os
 
 from podling.errors import BadArchive, DigestMismatch, InvalidInput
-from podling.oci.image import (
-    DOCKER_CONFIG,
-    DOCKER_LAYER,
-    DOCKER_MANIFEST,
-    INDEXES,
-    OCI_CONFIG,
-    OCI_INDEX,
-    OCI_LAYER,
-    OCI_MANIFEST,
-    Descriptor,
-    Platform,
-    choose,
-    digest_of,
-    parse_config,
-    parse_manifest,
-)
-from podling.oci.record import Record
+from podling.linux.calls import open_in_root
 from podling.storage import tar
 from podling.storage.decompress import compression, decompressed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
-    from typing import IO, Any
+    from collections.abc import Iterator
+    from typing import IO, Protocol
 
 _CHUNK = 1 << 20
 _DOCUMENT_LIMIT = 64 << 20
 
 
-class ArchivedImage(Record):
-    """One image of an archive. `layers` are functions that give the (perhaps compressed) tar of each layer, lowest first."""
+if TYPE_CHECKING:
 
-    manifest: bytes
-    media_type: str
-    config: bytes
-    names: list[str]
-    layers: list[Callable[[], Iterator[bytes]]]
+    class Files(Protocol):
+        """Named files: those of a tar, or of a folder."""
+
+        path: str
+
+        def find(self, name: str) -> tuple[int, int] | None:
+            """(offset, size), or None when there is no such file."""
+
+        def stream(self, name: str, *, digest: str = "", limit: int = 0) -> Iterator[bytes]:
+            """The content of a file; its digest is checked at the end."""
+
+        def document(self, name: str) -> bytes:
+            """A small file, whole."""
 
 
 class Archive:
@@ -116,6 +102,48 @@ class Archive:
             raise DigestMismatch(f"{name} in the archive has the digest {hasher.hexdigest()}, not {digest}")
 
 
+class Folder:
+    """The files below a folder; links in it do not lead out of it."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def _open(self, name: str) -> int:
+        root = os.open(self.path, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            return open_in_root(root, name, os.O_RDONLY)
+        finally:
+            os.close(root)
+
+    def find(self, name: str) -> tuple[int, int] | None:
+        try:
+            fd = self._open(name)
+        except OSError:
+            return None
+        size = os.fstat(fd).st_size
+        os.close(fd)
+        return 0, size
+
+    def document(self, name: str) -> bytes:
+        return b"".join(self.stream(name, limit=_DOCUMENT_LIMIT))
+
+    def stream(self, name: str, *, digest: str = "", limit: int = 0) -> Iterator[bytes]:
+        try:
+            fd = self._open(name)
+        except OSError as error:
+            raise BadArchive(f"{self.path}/{name}: {os.strerror(error.errno or 0)}") from None
+        hasher = hashlib.new(digest.partition(":")[0]) if digest else None
+        with os.fdopen(fd, "rb") as file:
+            if limit and os.fstat(fd).st_size > limit:
+                raise BadArchive(f"{self.path}/{name} is too large")
+            while piece := file.read(_CHUNK):
+                if hasher:
+                    hasher.update(piece)
+                yield piece
+        if hasher and hasher.hexdigest() != digest.partition(":")[2]:
+            raise DigestMismatch(f"{self.path}/{name} has the digest {hasher.hexdigest()}, not {digest}")
+
+
 class _HeaderReader(tar.Reader):
     """Reads the headers of one member block by block, so that the file stands at its content afterwards."""
 
@@ -143,229 +171,32 @@ def is_compressed(path: str) -> bool:
         return bool(compression(file.read(6)))
 
 
-def read_images(archive: Archive, platform: Platform) -> list[ArchivedImage]:
-    """The images of a docker-archive or an oci-archive, whichever it is.
+def open_files(path: str, folder: str, chunks: Iterator[bytes] | None = None) -> tuple[Files, str]:
+    """(files, path of a temporary file to remove or "") of a folder, or of a tar that may be compressed or a pipe.
+
+    `chunks` is read instead of `path` where it is given; `folder` takes the temporary file.
 
     Raises:
-        BadArchive: it is neither, or something in it is missing or corrupt.
+        InvalidInput: it cannot be opened. BadArchive: it is no tar.
     """
-    if archive.find("manifest.json"):
-        return _docker_images(archive)
-    if archive.find("index.json"):
-        return _oci_images(archive, platform)
-    raise BadArchive(
-        "this is no image archive: it has neither manifest.json nor index.json",
-        hint="a root file system is read by `podling import`",
-    )
-
-
-def _json(data: bytes, what: str) -> Any:
+    if chunks is None:
+        if os.path.isdir(path):
+            return Folder(path), ""
+        try:
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError as error:
+            raise InvalidInput(f"{path}: {error.strerror}") from None
+        try:
+            if os.path.isfile(path) and not is_compressed(path):
+                return Archive(path), ""
+            chunks = iter(lambda: os.read(fd, _CHUNK), b"")
+            spooled = spool(chunks, folder)
+        finally:
+            os.close(fd)
+    else:
+        spooled = spool(chunks, folder)
     try:
-        return json.loads(data)
-    except ValueError as error:
-        raise BadArchive(f"{what} in the archive is not JSON: {error}") from None
-
-
-def _docker_images(archive: Archive) -> list[ArchivedImage]:
-    images = []
-    try:
-        for entry in _json(archive.document("manifest.json"), "manifest.json"):
-            config = archive.document(entry["Config"])
-            layers = [str(name) for name in entry["Layers"]]
-            diff_ids = parse_config(config).diff_ids
-            if len(diff_ids) != len(layers):
-                raise BadArchive(f"the archive has {len(layers)} layers, its configuration names {len(diff_ids)}")
-            for name in layers:
-                if archive.find(name) is None:
-                    raise BadArchive(f"the archive lacks the layer {name}")
-            manifest = {
-                "schemaVersion": 2,
-                "mediaType": DOCKER_MANIFEST,
-                "config": Descriptor(media_type=DOCKER_CONFIG, digest=digest_of(config), size=len(config)).to_wire(),
-                "layers": [
-                    Descriptor(
-                        media_type=DOCKER_LAYER, digest=diff_id, size=(archive.find(name) or (0, 0))[1]
-                    ).to_wire()
-                    for diff_id, name in zip(diff_ids, layers, strict=True)
-                ],
-            }
-            images.append(
-                ArchivedImage(
-                    manifest=json.dumps(manifest, separators=(",", ":")).encode(),
-                    media_type=DOCKER_MANIFEST,
-                    config=config,
-                    names=[str(name) for name in entry.get("RepoTags") or ()],
-                    layers=[_source(archive, name) for name in layers],
-                )
-            )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BadArchive(f"manifest.json in the archive is not as it should be: {error!r}") from None
-    if not images:
-        raise BadArchive("the archive holds no image")
-    return images
-
-
-def _source(archive: Archive, name: str, digest: str = "") -> Callable[[], Iterator[bytes]]:
-    return lambda: archive.stream(name, digest=digest)
-
-
-def _blob(digest: str) -> str:
-    algorithm, _, value = digest.partition(":")
-    return f"blobs/{algorithm}/{value}"
-
-
-def _oci_images(archive: Archive, platform: Platform) -> list[ArchivedImage]:
-    index = _json(archive.document("index.json"), "index.json")
-    images = []
-    try:
-        for entry in index["manifests"]:
-            digest, kind = str(entry["digest"]), str(entry.get("mediaType", OCI_MANIFEST))
-            data = b"".join(archive.stream(_blob(digest), digest=digest, limit=_DOCUMENT_LIMIT))
-            if kind in INDEXES:
-                chosen = choose(data, platform, "the archive")
-                kind = chosen.media_type
-                data = b"".join(archive.stream(_blob(chosen.digest), digest=chosen.digest, limit=_DOCUMENT_LIMIT))
-            manifest = parse_manifest(data, kind, "a manifest in the archive")
-            config = b"".join(
-                archive.stream(_blob(manifest.config.digest), digest=manifest.config.digest, limit=_DOCUMENT_LIMIT)
-            )
-            annotations = entry.get("annotations") or {}
-            name = (
-                annotations.get("io.containerd.image.name")
-                or annotations.get("org.opencontainers.image.ref.name")
-                or ""
-            )
-            images.append(
-                ArchivedImage(
-                    manifest=data,
-                    media_type=manifest.media_type,
-                    config=config,
-                    names=[name] if name else [],
-                    layers=[_source(archive, _blob(layer.digest), layer.digest) for layer in manifest.layers],
-                )
-            )
-    except (KeyError, TypeError, AttributeError) as error:
-        raise BadArchive(f"index.json in the archive is not as it should be: {error!r}") from None
-    if not images:
-        raise BadArchive("the archive holds no image")
-    return images
-
-
-# -- writing
-class SavedImage(Record):
-    """An image to write. `layers`: (diff id, size in bytes, function that gives the tar)."""
-
-    config: bytes
-    names: list[str]
-    layers: list[tuple[str, int, Callable[[], Iterator[bytes]]]]
-
-
-def write_docker(out: IO[bytes], images: list[SavedImage]) -> None:
-    """A docker-archive: each layer once, then configurations, manifest.json and repositories."""
-    entries: list[dict[str, Any]] = []
-    repositories: dict[str, dict[str, str]] = {}
-    written: set[str] = set()
-    for image in images:
-        names = []
-        for diff_id, size, content in image.layers:
-            name = f"{diff_id.partition(':')[2]}.tar"
-            names.append(name)
-            if name not in written:
-                written.add(name)
-                _add(out, name, size, content())
-        config_name = f"{digest_of(image.config).partition(':')[2]}.json"
-        if config_name not in written:
-            written.add(config_name)
-            _add(out, config_name, len(image.config), iter((image.config,)))
-        entries.append({"Config": config_name, "RepoTags": image.names, "Layers": names})
-        for full in image.names:
-            repository, _, tag = full.rpartition(":")
-            repositories.setdefault(repository, {})[tag] = names[-1].removesuffix(".tar") if names else ""
-    for name, document in (("manifest.json", entries), ("repositories", repositories)):
-        data = json.dumps(document, separators=(",", ":")).encode()
-        _add(out, name, len(data), iter((data,)))
-    out.write(bytes(1024))
-
-
-def write_oci(out: IO[bytes], images: list[SavedImage], temporary: str) -> None:
-    """An oci-archive with gzip layers; each is compressed into a file in `temporary` first, as its digest is its name."""
-    _add(out, "oci-layout", 30, iter((b'{"imageLayoutVersion":"1.0.0"}',)))
-    manifests: list[dict[str, Any]] = []
-    written: set[str] = set()
-
-    def add_blob(data: bytes) -> Descriptor:
-        digest = digest_of(data)
-        if digest not in written:
-            written.add(digest)
-            _add(out, _blob(digest), len(data), iter((data,)))
-        return Descriptor(media_type="", digest=digest, size=len(data))
-
-    packed: dict[str, Descriptor] = {}
-    for image in images:
-        layers = []
-        for diff_id, _, content in image.layers:
-            if diff_id not in packed:
-                packed[diff_id] = _add_compressed(out, content(), temporary, written)
-            layers.append(packed[diff_id].to_wire())
-        config = add_blob(image.config)
-        config.media_type = OCI_CONFIG
-        manifest = json.dumps(
-            {"schemaVersion": 2, "mediaType": OCI_MANIFEST, "config": config.to_wire(), "layers": layers},
-            separators=(",", ":"),
-        ).encode()
-        entry: dict[str, Any] = {**add_blob(manifest).to_wire(), "mediaType": OCI_MANIFEST}
-        for name in image.names or [""]:
-            named = {**entry, "annotations": {"org.opencontainers.image.ref.name": name}} if name else entry
-            manifests.append(named)
-    index = json.dumps(
-        {"schemaVersion": 2, "mediaType": OCI_INDEX, "manifests": manifests}, separators=(",", ":")
-    ).encode()
-    _add(out, "index.json", len(index), iter((index,)))
-    out.write(bytes(1024))
-
-
-def _add_compressed(out: IO[bytes], content: Iterator[bytes], temporary: str, written: set[str]) -> Descriptor:
-    import tempfile
-
-    from isal import isal_zlib
-
-    hasher = hashlib.sha256()
-    deflate = isal_zlib.compressobj(2, isal_zlib.DEFLATED, 31)
-    with tempfile.TemporaryFile(dir=temporary) as file:
-        for piece in content:
-            data = deflate.compress(piece)
-            hasher.update(data)
-            file.write(data)
-        data = deflate.flush()
-        hasher.update(data)
-        file.write(data)
-        size = file.tell()
-        digest = "sha256:" + hasher.hexdigest()
-        if digest not in written:
-            written.add(digest)
-            file.seek(0)
-            _add(out, _blob(digest), size, iter(lambda: file.read(_CHUNK), b""))
-    return Descriptor(media_type=OCI_LAYER + "+gzip", digest=digest, size=size)
-
-
-def _add(out: IO[bytes], name: str, size: int, content: Iterator[bytes]) -> None:
-    import tarfile
-
-    info = tarfile.TarInfo(name)
-    info.size, info.mode = size, 0o644
-    out.write(info.tobuf(tarfile.GNU_FORMAT))
-    count = 0
-    for piece in content:
-        count += len(piece)
-        out.write(piece)
-    if count != size:
-        raise InvalidInput(f"{name} has {count} bytes, not {size}")
-    out.write(bytes(-size % tar.BLOCK))
-
-
-def open_output(path: str) -> io.BufferedWriter:
-    """The file to save to; it appears under its name only when it is complete (see `core.archives.save`)."""
-    try:
-        return open(path, "wb")
-    except OSError as error:
-        raise InvalidInput(f"{path}: {error.strerror}") from None
+        return Archive(spooled), spooled
+    except BaseException:
+        os.unlink(spooled)
+        raise

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
         def mount(self, folder: str, lowers: list[str]) -> str:
             """The path of the root file system of the writable layer `folder`; `lowers` from the top down."""
 
+        def mount_readonly(self, target: str, folders: list[str]) -> None:
+            """Mount the `diff` folders of several layers, from the top down, on each other."""
+
         def unmount(self, folder: str) -> None: ...
         def root(self, folder: str) -> str:
             """Where the root file system is while it is mounted."""
@@ -116,6 +119,20 @@ class Overlay:
             _in_folder(base, target, data)
         return target
 
+    def mount_readonly(self, target: str, folders: list[str]) -> None:
+        data = f"lowerdir={':'.join(folders)}"
+        if self.program:
+            self._fuse(target, "/", data)
+            return
+        if len(data) < _PAGE:
+            calls.mount("overlay", target, "overlay", calls.MS_RDONLY, data)
+            return
+        base = os.path.dirname(os.path.dirname(folders[0]))
+        short = ":".join(f"{os.path.basename(os.path.dirname(folder))}/diff" for folder in folders)
+        if len(short) > _PAGE:
+            raise Unsupported(f"{len(folders)} layers are more than this kernel's overlayfs takes in one mount")
+        _in_folder(base, target, f"lowerdir={short}", calls.MS_RDONLY)
+
     def _fuse(self, target: str, base: str, data: str) -> None:
         code = os.spawnv(
             os.P_WAIT, "/bin/sh", ["sh", "-c", 'cd "$0" && exec "$@"', base, self.program, "-o", data, target]
@@ -149,6 +166,9 @@ class Vfs:
     def mount(self, folder: str, lowers: list[str]) -> str:
         return f"{folder}/diff"
 
+    def mount_readonly(self, target: str, folders: list[str]) -> None:
+        calls.mount(folders[0], target, "", calls.MS_BIND)
+
     def unmount(self, folder: str) -> None:
         pass
 
@@ -163,7 +183,7 @@ def copy_tree(source: str, target: str) -> None:
         raise RuntimeFailed(f"copying {source} failed with code {code}")
 
 
-def _in_folder(folder: str, target: str, data: str) -> None:
+def _in_folder(folder: str, target: str, data: str, flags: int = 0) -> None:
     """mount(2) with paths relative to `folder`, in a child of ours: the working directory belongs to the whole process."""
     reader, writer = os.pipe()
     child = os.fork()
@@ -171,7 +191,7 @@ def _in_folder(folder: str, target: str, data: str) -> None:
         number = 0
         try:
             os.chdir(folder)
-            calls.mount("overlay", target, "overlay", 0, data)
+            calls.mount("overlay", target, "overlay", flags, data)
         except OSError as error:
             number = error.errno or 255
         finally:

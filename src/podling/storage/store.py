@@ -118,10 +118,12 @@ class Store:
         program = ""
         for option in self._options:
             key, _, value = option.partition("=")
-            if key.removeprefix("overlay.") == "mount_program":
+            bare = key.removeprefix("overlay.")
+            if bare == "mount_program":
                 program = value
-            else:
-                raise InvalidInput(f"unknown storage option {key!r}", hint="known: overlay.mount_program=PATH")
+            elif bare not in ("additionalimagestore", "imagestore"):  # those are for core.shelves
+                hint = "known: overlay.mount_program=PATH, additionalimagestore=PATH"
+                raise InvalidInput(f"unknown storage option {key!r}", hint=hint)
         return program
 
     def folder(self, key: int) -> str:
@@ -218,12 +220,14 @@ class Store:
 
     def tar(self, key: int) -> Iterator[bytes]:
         """The layer's tar, byte for byte as it came."""
-        from podling.storage.recipe import read_tar
+        from podling.storage import recipe, tarsplit
 
-        path = f"{self.folder(key)}/recipe"
-        if not os.path.exists(path):
-            raise StateError(f"layer {key} has no recipe for its tar", hint="pull the image again")
-        return read_tar(path, f"{self.folder(key)}/diff")
+        folder = self.folder(key)
+        if os.path.exists(f"{folder}/recipe"):
+            return recipe.read_tar(f"{folder}/recipe", f"{folder}/diff")
+        if os.path.lexists(f"{folder}/tar-split"):  # the layer lies in another engine's store
+            return tarsplit.read_tar(f"{folder}/tar-split", f"{folder}/diff")
+        raise StateError(f"layer {key} has no recipe for its tar", hint="pull the image again")
 
     # -- mounting
     def mount(self, key: int) -> str:

@@ -6,7 +6,7 @@ import os
 
 from podling.cli.command import Command
 from podling.cli.flags import Flag, UsageError
-from podling.engine import catalogue as ops
+from podling.engine.catalogue import images as ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,9 +16,10 @@ if TYPE_CHECKING:
 
 def _load(app: App, args: Args) -> int:
     app.quiet = args.quiet
-    if not args.input and os.isatty(0):
+    path = "" if args.input == "-" else args.input
+    if not path and os.isatty(0):
         raise UsageError("cannot read from terminal, use command-line redirection or the --input flag")
-    for name in app.engine.call(ops.LoadImages(path=args.input, fd=0)):
+    for name in app.engine.call(ops.LoadImages(path=path, fd=0)):
         app.out(f"Loaded image: {name}")
     return 0
 
@@ -26,15 +27,21 @@ def _load(app: App, args: Args) -> int:
 def _save(app: App, args: Args) -> int:
     if len(args.rest) > 1 and not args.multi_image_archive and args.format == "oci-archive":
         raise UsageError("several images in one oci-archive need --multi-image-archive")
+    app.quiet = args.quiet or not args.output
     if not args.output and os.isatty(1):
         raise UsageError("refusing to save to terminal. Use -o flag or redirect")
-    app.engine.call(ops.SaveImages(names=args.rest, path=args.output, fd=1, format=args.format))
+    app.engine.call(
+        ops.SaveImages(
+            names=args.rest, path=args.output, fd=1, format=args.format, compress=args.compress, uncompressed=args.uncompressed
+        )
+    )
     return 0
 
 
 def _import(app: App, args: Args) -> int:
     source = args.rest[0]
     name = args.rest[1] if len(args.rest) > 1 else ""
+    app.quiet = args.quiet
     path = "" if source == "-" else source
     app.out(
         "sha256:"
@@ -54,8 +61,8 @@ def _platform(args: Args) -> str:
 LOAD = Command(
     _load,
     "[options]",
-    "Loads the images of a docker-archive or an oci-archive, compressed or not.",
-    Flag("input", "i", "string", "Read from a file instead of standard input", value="file"),
+    "Loads the images of a docker-archive or an oci-archive, compressed or not, or of a folder as `save` writes it.",
+    Flag("input", "i", "string", "Read a file, a folder or a URL instead of standard input", value="path"),
     Flag("quiet", "q", "bool", "Do not show what is being done"),
     most=0,
     examples=("load -i image.tar", "load < image.tar.gz"),
@@ -63,22 +70,25 @@ LOAD = Command(
 SAVE = Command(
     _save,
     "[options] IMAGE [IMAGE...]",
-    "Writes images to an archive.",
-    Flag("format", "", "string", "docker-archive or oci-archive", "docker-archive"),
+    "Writes images to an archive or a folder.",
+    Flag("compress", "", "bool", "Compress the layers in a docker-dir"),
+    Flag("format", "", "string", "docker-archive, oci-archive, docker-dir or oci-dir", "docker-archive"),
     Flag("multi-image-archive", "m", "bool", "Allow several images in one archive"),
     Flag("output", "o", "string", "Write to a file instead of standard output", value="file"),
     Flag("quiet", "q", "bool", "Do not show what is being done"),
+    Flag("uncompressed", "", "bool", "Do not compress the layers in the oci formats"),
     least=1,
     examples=("save -o alpine.tar alpine:3", "save --format oci-archive alpine > alpine.tar"),
 )
 IMPORT = Command(
     _import,
     "[options] PATH [NAME]",
-    "Makes an image of a root file system in a tar; - reads standard input.",
+    "Makes an image of a root file system in a tar, from a file, a URL, or - for standard input.",
     Flag("arch", "", "string", "Architecture of the image"),
     Flag("change", "c", "list", "Apply an instruction, such as CMD=[\"sh\"] or 'ENV A=1'"),
     Flag("message", "m", "string", "Comment in the image's history"),
     Flag("os", "", "string", "Operating system of the image"),
+    Flag("quiet", "q", "bool", "Print the id only"),
     Flag("variant", "", "string", "Variant of the architecture"),
     least=1,
     most=2,

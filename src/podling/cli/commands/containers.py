@@ -76,6 +76,36 @@ def _exists(app: App, args: Args) -> int:
 
 
 _LATEST = Flag("latest", "l", "bool", "The container created last")
+
+
+def _commit(app: App, args: Args) -> int:
+    from podling.core.options import CommitOptions
+    from podling.engine.catalogue.containers import CommitContainer
+
+    app.quiet = args.quiet
+    config = ""
+    if args.config:
+        try:
+            with open(args.config) as file:
+                config = file.read()
+        except OSError as error:
+            raise UsageError(f"--config {args.config}: {error.strerror}") from None
+    options = CommitOptions(
+        author=args.author, message=args.message, changes=args.change, config=config, format=args.format, pause=args.pause,
+        squash=args.squash, include_volumes=args.include_volumes,
+    )  # fmt: skip
+    target = args.rest[1] if len(args.rest) > 1 else ""
+    id = app.engine.call(CommitContainer(name=args.rest[0], target=target, options=options))
+    if args.iidfile:
+        try:
+            with open(args.iidfile, "w") as file:
+                file.write(f"sha256:{id}")
+        except OSError as error:
+            raise UsageError(f"--iidfile {args.iidfile}: {error.strerror}") from None
+    app.out(id)
+    return 0
+
+
 RENAME = Command(
     _rename, "CONTAINER NAME", "Gives a container another name.", least=2, most=2, examples=("rename web old-web",)
 )
@@ -89,3 +119,21 @@ TOP = Command(
     examples=("top web", "top web pid seccomp args"),
 )  # fmt: skip
 EXISTS = Command(_exists, "CONTAINER", "Ends with 0 when the container exists, else with 1.", least=1, most=1)
+COMMIT = Command(
+    _commit,
+    "[options] CONTAINER [IMAGE]",
+    "Makes an image of what a container changed, and prints its id.",
+    Flag("author", "a", "string", "Author of the image"),
+    Flag("change", "c", "list", "Apply an instruction, such as CMD=[\"sh\"] or 'ENV A=1'"),
+    Flag("config", "", "string", "JSON file that is merged into the image's configuration", value="path"),
+    Flag("format", "f", "string", "oci or docker", "oci"),
+    Flag("iidfile", "", "string", "Write the id to this file", value="path"),
+    Flag("include-volumes", "", "bool", "Declare the container's volumes in the image"),
+    Flag("message", "m", "string", "Message of the commit"),
+    Flag("pause", "p", "bool", "Pause the container meanwhile"),
+    Flag("quiet", "q", "bool", "Print the id only"),
+    Flag("squash", "s", "bool", "Make one layer of everything"),
+    least=1,
+    most=2,
+    examples=("commit web mysite:2", "commit -c 'CMD [\"serve\"]' --pause web mysite:2"),
+)

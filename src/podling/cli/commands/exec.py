@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from podling.cli.command import Command
 from podling.cli.flags import Flag, UsageError
-from podling.engine import catalogue as ops
+from podling.engine.catalogue import containers as ops
 from podling.engine.types import ExecOptions, Streams
 
 TYPE_CHECKING = False

@@ -1,4 +1,4 @@
-"""images, pull, rmi, tag, untag, history, image exists."""
+"""images, rmi, tag, untag, history, image exists, prune, tree, mount, unmount; diff."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import time
 from podling.cli.command import Command
 from podling.cli.flags import Flag, UsageError
 from podling.cli.output import Format, ago, human_size, local_time, print_rows, table
-from podling.engine import catalogue as ops
+from podling.engine.catalogue import images as ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,7 +27,9 @@ _SORTS = ("created", "id", "repository", "size", "tag")
 def _images(app: App, args: Args) -> int:
     if args.sort not in _SORTS:
         raise UsageError(f"invalid --sort {args.sort!r}", hint=f"sort by {', '.join(_SORTS)}")
-    images = app.engine.images.list(args.rest, filters=args.filter)
+    images: list[Image] = app.engine.call(
+        ops.ListImages(names=args.rest, filters=args.filter, all=args.all, history=args.history)
+    )
     if args.format and Format(args.format).is_json:
         print_rows(app, "json", [_json(image) for image in images], {})
         return 0
@@ -50,11 +52,18 @@ def _images(app: App, args: Args) -> int:
         return 0
     rows = []
     if not args.noheading:
-        rows.append(["REPOSITORY", "TAG", *(["DIGEST"] if args.digests else []), "IMAGE ID", "CREATED", "SIZE"])
+        shelf = ["R/O"] if any(image.shelf for image in images) else []
+        past = ["HISTORY"] if args.history else []
+        rows.append(
+            ["REPOSITORY", "TAG", *(["DIGEST"] if args.digests else []), "IMAGE ID", "CREATED", "SIZE", *shelf, *past]
+        )
     for image, repository, tag in entries:
         id = f"sha256:{image.id}" if args.no_trunc else image.id[:12]
         digest = [image.manifest_digest] if args.digests else []
-        rows.append([repository, tag, *digest, id, ago(image.created, now), human_size(image.size)])
+        row = [repository, tag, *digest, id, ago(image.created, now), human_size(image.size)]
+        if any(other.shelf for other in images):
+            row.append("true" if image.shelf else "false")
+        rows.append([*row, *([", ".join(image.past_names) or "<none>"] if args.history else [])])
     if rows:
         app.out(table(rows))
     return 0
@@ -72,7 +81,10 @@ def _fields(image: Image, repository: str, tag: str, args: Args, now: int) -> di
         "ID": id, "Id": image.id, "Repository": repository, "Tag": tag, "Created": ago(image.created, now),
         "CreatedSince": ago(image.created, now), "CreatedAt": local_time(image.created), "CreatedTime": local_time(image.created),
         "Size": human_size(image.size), "VirtualSize": image.size, "Digest": image.manifest_digest, "Labels": lambda: dict(image.labels),
-        "Names": image.names, "RepoTags": image.names, "Dangling": not image.names, "ReadOnly": False,
+        "Names": image.names, "RepoTags": image.names, "Dangling": not image.names, "ReadOnly": bool(image.shelf),
+        "History": ", ".join(image.past_names), "Containers": image.containers, "IsManifestList": image.kind == "index",
+        "ParentId": "", "RepoDigests": [f"{name.rpartition(':')[0]}@{image.manifest_digest}" for name in image.names],
+        "SharedSize": "0B",
         "Os": image.platform.split("/")[0], "Arch": (image.platform.split("/") + [""])[1],
     }  # fmt: skip
 
@@ -93,45 +105,14 @@ def _json(image: Image) -> dict[str, Any]:
         "Containers": image.containers,
         "Arch": parts[1],
         "Digest": image.manifest_digest,
-        "History": image.names,
-        "IsManifestList": False,
+        "History": image.past_names or image.names,
+        "IsManifestList": image.kind == "index",
+        "ReadOnly": bool(image.shelf),
         "Names": image.names,
         "Os": parts[0],
         "Created": image.created // 10**9,
         "CreatedAt": format_time(image.created),
     }
-
-
-def _pull(app: App, args: Args) -> int:
-    app.quiet = args.quiet
-    for name in args.rest:
-        id = app.engine.call(
-            ops.PullImage(
-                name=name,
-                policy=args.policy,
-                platform=_platform(args),
-                creds=args.creds,
-                authfile=args.authfile,
-                tls_verify=args.tls_verify,
-                cert_dir=args.cert_dir,
-                retries=args.retry,
-            )
-        )
-        app.out(id)
-    return 0
-
-
-def _platform(args: Args) -> str:
-    if args.platform and (args.os or args.arch or args.variant):
-        raise UsageError("--platform cannot be used with --os, --arch and --variant")
-    if not (args.os or args.arch or args.variant):
-        text: str = args.platform
-        return text
-    from podling.oci.image import host_platform
-
-    host = host_platform()
-    parts = [args.os or host.os, args.arch or host.architecture, args.variant]
-    return "/".join(part for part in parts if part)
 
 
 def _rmi(app: App, args: Args) -> int:
@@ -140,7 +121,7 @@ def _rmi(app: App, args: Args) -> int:
     if args.rest and args.all:
         raise UsageError("when using the --all switch, you may not pass any images names or IDs")
     removal, report = app.engine.call(
-        ops.RemoveImages(names=args.rest, force=args.force, all=args.all, ignore=args.ignore)
+        ops.RemoveImages(names=args.rest, force=args.force, all=args.all, ignore=args.ignore, prune=not args.no_prune)
     )
     for error in report.errors:
         if getattr(error, "status", 0) == 404:
@@ -204,6 +185,98 @@ def _history(app: App, args: Args) -> int:
     return 0
 
 
+def _prune(app: App, args: Args) -> int:
+    if not args.force:
+        what = "all images without at least one container associated to them" if args.all else "all dangling images"
+        if not app.confirm(f"WARNING! This command removes {what}."):
+            return 0
+    removed, _ = app.engine.call(ops.PruneImages(all=args.all, filters=args.filter))
+    if removed:
+        app.out("\n".join(removed))
+    return 0
+
+
+def _tree(app: App, args: Args) -> int:
+    image, layers = app.engine.call(ops.ImageTree(name=args.rest[0], dependants=args.whatrequires))
+    lines = [
+        f"Image ID: {image.id[:12]}",
+        f"Tags:     [{' '.join(image.names)}]",
+        f"Size:     {human_size(image.size, space=False)}",
+        "Image Layers",
+    ]
+    for position, layer in enumerate(layers):
+        later = layers[position + 1 :]
+        ends = not any(other.depth == layer.depth for other in _until_shallower(later, layer.depth))
+        mark = "└── " if ends else "├── "
+        tops = f" Top Layer of: [{' '.join(layer.tops)}]" if layer.tops else ""
+        lines.append(f"{'    ' * layer.depth}{mark}ID: {layer.id[:12]} Size: {human_size(layer.size, space=False)}{tops}")
+    app.out("\n".join(lines))
+    return 0
+
+
+def _until_shallower(layers: list[Any], depth: int) -> list[Any]:
+    end = next((n for n, layer in enumerate(layers) if layer.depth < depth), len(layers))
+    return layers[:end]
+
+
+def _mount(app: App, args: Args) -> int:
+    if args.format not in ("", "json"):
+        raise UsageError(f"unknown --format {args.format!r}: only json")
+    if args.rest and args.all:
+        raise UsageError("when using the --all switch, you may not pass any image names or IDs")
+    mounted = app.engine.call(ops.MountImages(names=args.rest, all=args.all))
+    if args.format == "json":
+        from podling.oci import json
+
+        rows = [
+            {"id": image.id, "Repositories": image.names, "mountpoint": path} for image, path in mounted
+        ]
+        app.out(json.pretty(rows, 1))
+    elif len(args.rest) == 1:
+        app.out(mounted[0][1])
+    elif mounted:
+        lines = [[image.names[0] if image.names else image.id[:12], path] for image, path in mounted]
+        app.out(table(lines))
+    return 0
+
+
+def _unmount(app: App, args: Args) -> int:
+    if not args.rest and not args.all:
+        raise UsageError("image name or ID must be specified")
+    report = app.engine.call(ops.UnmountImages(names=args.rest, all=args.all, force=args.force))
+    return app.report(report.done, report.errors)
+
+
+def show_changes(app: App, args: Args, kind: str) -> int:
+    """`diff` of containers, images, or either."""
+    if args.format not in ("", "json"):
+        raise UsageError(f"unknown --format {args.format!r}: only json")
+    name = args.rest[0] if args.rest else ""
+    if getattr(args, "latest", False):
+        from podling.engine.catalogue.containers import ListContainers
+
+        last = app.engine.call(ListContainers(last=1))
+        if not last:
+            raise UsageError("there is no container")
+        name = last[0].id
+    elif not name:
+        raise UsageError("container or image name is required")
+    changes = app.engine.call(ops.Diff(name=name, other=args.rest[1] if len(args.rest) > 1 else "", kind=kind))
+    if args.format == "json":
+        from podling.oci import json
+
+        words = {"C": "changed", "A": "added", "D": "deleted"}
+        groups: dict[str, list[str]] = {}
+        for change, path in sorted(changes, key=lambda item: "CAD".index(item[0])):
+            groups.setdefault(words[change], []).append(path)
+        app.out(json.pretty(groups, 5))
+    elif changes:
+        app.out("\n".join(f"{change} {path}" for change, path in changes))
+    return 0
+
+
+_DIFF_FORMAT = Flag("format", "", "string", "json, instead of a line per path")
+_LATEST = Flag("latest", "l", "bool", "The container that was made last")
 IMAGES = Command(
     _images,
     "[options] [IMAGE...]",
@@ -212,29 +285,12 @@ IMAGES = Command(
     Flag("digests", "", "bool", "Show digests"),
     Flag("filter", "f", "list", "Show only images that match KEY=VALUE"),
     Flag("format", "", "string", 'Print as JSON ("json") or with a Go template'),
+    Flag("history", "", "bool", "Show the names that images had before"),
     Flag("no-trunc", "", "bool", "Show whole ids"),
     Flag("noheading", "n", "bool", "Leave the table's heading out"),
     Flag("quiet", "q", "bool", "Print the ids only"),
     Flag("sort", "", "string", "Sort by created, id, repository, size or tag", "created"),
     examples=("images", 'images --format "{{.Repository}}:{{.Tag}}"', "images --filter reference='*busybox*'"),
-)
-PULL = Command(
-    _pull,
-    "[options] IMAGE [IMAGE...]",
-    "Fetches images from registries and prints their ids.",
-    Flag("arch", "", "string", "Choose the image of this architecture"),
-    Flag("authfile", "", "string", "Path of the authentication file", value="path"),
-    Flag("cert-dir", "", "string", "Folder with certificates for the registry", value="path"),
-    Flag("creds", "", "string", "USER:PASSWORD for the registry"),
-    Flag("os", "", "string", "Choose the image of this operating system"),
-    Flag("platform", "", "string", "Choose the image of this platform, such as linux/arm64"),
-    Flag("policy", "", "string", "When to fetch: always, missing, never, newer", "always"),
-    Flag("quiet", "q", "bool", "Print the id only"),
-    Flag("retry", "", "int", "How often to try again after a failure", 3),
-    Flag("tls-verify", "", "tristate", "Check the registry's certificate"),
-    Flag("variant", "", "string", "Choose the image of this variant"),
-    least=1,
-    examples=("pull docker.io/library/alpine:3", "pull --platform linux/arm64 alpine"),
 )
 RMI = Command(
     _rmi,
@@ -243,6 +299,7 @@ RMI = Command(
     Flag("all", "a", "bool", "Remove all images"),
     Flag("force", "f", "bool", "Remove an image with all its names and containers"),
     Flag("ignore", "i", "bool", "It is no error when an image does not exist"),
+    Flag("no-prune", "", "bool", "Keep images without a name that the image was built on"),
     examples=("rmi alpine:3", "rmi --force 8c1a", "rmi --all"),
 )
 TAG = Command(
@@ -267,4 +324,67 @@ HISTORY = Command(
     least=1,
     most=1,
     examples=("history alpine",),
+)
+PRUNE = Command(
+    _prune,
+    "[options]",
+    "Removes images without a name that no container uses, or with --all every image that no container uses.",
+    Flag("all", "a", "bool", "Remove every image that no container uses"),
+    Flag("external", "", "bool", "Also images that only containers of other tools use; none of those share this store"),
+    Flag("filter", "", "list", "Remove only images that match KEY=VALUE"),
+    Flag("force", "f", "bool", "Do not ask"),
+    most=0,
+    examples=("image prune", "image prune --all --force --filter until=24h"),
+)
+TREE = Command(
+    _tree,
+    "[options] IMAGE",
+    "Shows the layers of an image.",
+    Flag("whatrequires", "", "bool", "Show the layers and images that are built on it"),
+    least=1,
+    most=1,
+    examples=("image tree alpine", "image tree --whatrequires alpine"),
+)
+MOUNT = Command(
+    _mount,
+    "[options] [IMAGE...]",
+    "Mounts the file systems of images, read-only, and prints where; without names, lists what is mounted.",
+    Flag("all", "a", "bool", "Mount all images"),
+    Flag("format", "", "string", "json, instead of a table"),
+    examples=("image mount alpine", "image mount"),
+)
+UNMOUNT = Command(
+    _unmount,
+    "[options] IMAGE [IMAGE...]",
+    "Unmounts the file systems of images; each mount needs its unmount.",
+    Flag("all", "a", "bool", "Unmount all images"),
+    Flag("force", "f", "bool", "Unmount however often it was mounted"),
+    examples=("image unmount alpine", "image unmount --all"),
+)
+DIFF = Command(
+    lambda app, args: show_changes(app, args, ""),
+    "[options] {CONTAINER|IMAGE} [{CONTAINER|IMAGE}]",
+    "Shows what a container changed of its image, an image's last layer of those below, or one thing against another.",
+    _DIFF_FORMAT,
+    _LATEST,
+    most=2,
+    examples=("diff web", "diff --format json alpine:3.20 alpine:3.19"),
+)
+CONTAINER_DIFF = Command(
+    lambda app, args: show_changes(app, args, "container"),
+    "[options] CONTAINER [CONTAINER]",
+    "Shows what a container changed of its image, or against another container.",
+    _DIFF_FORMAT,
+    _LATEST,
+    most=2,
+    examples=("container diff web",),
+)
+IMAGE_DIFF = Command(
+    lambda app, args: show_changes(app, args, "image"),
+    "[options] IMAGE [IMAGE]",
+    "Shows what an image's last layer changes, or an image against another.",
+    _DIFF_FORMAT,
+    least=1,
+    most=2,
+    examples=("image diff alpine:3.20 alpine:3.19",),
 )

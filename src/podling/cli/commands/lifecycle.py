@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from podling.cli.command import Command
 from podling.cli.flags import Flag, UsageError
-from podling.engine import catalogue as ops
+from podling.engine.catalogue import containers as ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from podling.cli.app import App
     from podling.cli.flags import Args
-    from podling.engine.catalogue import Report
+    from podling.engine.catalogue.base import Report
 
 _ALL = Flag("all", "a", "bool", "Every container that fits")
 _LATEST = Flag("latest", "l", "bool", "The container created last")

@@ -6,7 +6,7 @@ import os
 
 from podling.cli.command import Command
 from podling.cli.flags import Flag, UsageError
-from podling.engine import catalogue as ops
+from podling.engine.catalogue import containers as ops
 from podling.engine.types import CreateOptions, Streams
 
 TYPE_CHECKING = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from podling.core import containers as rows
-from podling.engine.catalogue import Report
+from podling.engine.catalogue.base import Report
 from podling.errors import InvalidInput, NoSuchContainer, NotFound, PodlingError, WrongState
 
 TYPE_CHECKING = False
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from podling.core.containers import Container
     from podling.core.context import Context
     from podling.core.listing import ContainerSummary
-    from podling.engine import catalogue as ops
+    from podling.engine.catalogue import containers as ops
     from podling.runtime.logs import LogLine
 
 
@@ -205,3 +205,9 @@ def cleanup(ctx: Context, op: ops.CleanupContainers) -> Report:
     from podling.core import lifecycle
 
     return _each(ctx, op, lifecycle.cleanup)
+
+
+def commit(ctx: Context, op: ops.CommitContainer) -> str:
+    from podling.core.changes import commit
+
+    return commit(ctx, op.name, op.target, op.options)

@@ -2,36 +2,84 @@
 
 from __future__ import annotations
 
-from podling.engine.catalogue import Report
+from podling.engine.catalogue.base import Report
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from podling.core.context import Context
-    from podling.core.images import Image, Removal
-    from podling.engine import catalogue as ops
+    from podling.core.images import Image, Removal, TreeLayer
+    from podling.engine.catalogue import images as ops
 
 
-def pull(ctx: Context, op: ops.PullImage) -> str:
-    from podling.core.pull import pull
+def pull(ctx: Context, op: ops.PullImage) -> list[str]:
+    from podling.core.pull import PullOptions, pull, pull_all_tags
 
-    return pull(
-        ctx, op.name, policy=op.policy, platform=op.platform, creds=op.creds, authfile=op.authfile, tls_verify=op.tls_verify,
-        cert_dir=op.cert_dir, retries=op.retries,
+    options = PullOptions(
+        policy=op.policy, platform=op.platform, keys=op.decryption_keys, signature_policy=op.signature_policy
+    )
+    if op.all_tags:
+        return pull_all_tags(ctx, op.name, options, op.access)
+    return [pull(ctx, op.name, options, op.access)]
+
+
+def push(ctx: Context, op: ops.PushImage) -> str:
+    from podling.core.copy import WriteOptions
+    from podling.core.push import push
+    from podling.core.signing import Signers
+
+    options = WriteOptions(
+        format=op.format, compression=op.compression, level=op.compression_level,
+        force=op.force_compression or bool(op.compression), encrypt_keys=op.encryption_keys, encrypt_layers=op.encrypt_layers,
     )  # fmt: skip
+    signers = Signers(gpg=op.sign_by, sigstore=op.sign_by_sigstore, passphrase_file=op.sign_passphrase_file)
+    return push(
+        ctx, op.name, op.target, op.access, options, signers, compress=op.compress, remove_signatures=op.remove_signatures
+    )
+
+
+def prune(ctx: Context, op: ops.PruneImages) -> tuple[list[str], int]:
+    from podling.core.images import prune
+
+    return prune(ctx, op.filters, all=op.all)
+
+
+def tree(ctx: Context, op: ops.ImageTree) -> tuple[Image, list[TreeLayer]]:
+    from podling.core.images import tree
+
+    return tree(ctx, op.name, dependants=op.dependants)
+
+
+def mount(ctx: Context, op: ops.MountImages) -> list[tuple[Image, str]]:
+    from podling.core.mounts import mount
+
+    return mount(ctx, op.names, all=op.all)
+
+
+def unmount(ctx: Context, op: ops.UnmountImages) -> Report:
+    from podling.core.mounts import unmount
+
+    done, errors = unmount(ctx, op.names, all=op.all, force=op.force)
+    return Report(done=done, errors=errors)
+
+
+def diff(ctx: Context, op: ops.Diff) -> list[tuple[str, str]]:
+    from podling.core.changes import diff
+
+    return diff(ctx, op.name, op.other, op.kind)
 
 
 def list_images(ctx: Context, op: ops.ListImages) -> list[Image]:
     from podling.core.images import list_images
 
-    return list_images(ctx, op.names, op.filters, op.all)
+    return list_images(ctx, op.names, op.filters, op.all, history=op.history)
 
 
 def remove(ctx: Context, op: ops.RemoveImages) -> tuple[Removal, Report]:
     from podling.core.images import remove
 
-    removal, errors = remove(ctx, op.names, op.force, op.all, op.ignore)
+    removal, errors = remove(ctx, op.names, op.force, op.all, op.ignore, prune=op.prune)
     return removal, Report(errors=errors)
 
 
@@ -74,7 +122,7 @@ def load(ctx: Context, op: ops.LoadImages) -> list[str]:
 def save(ctx: Context, op: ops.SaveImages) -> None:
     from podling.core.archives import save
 
-    save(ctx, op.names, op.path, op.fd, op.format)
+    save(ctx, op.names, op.path, op.fd, op.format, compress=op.compress, uncompressed=op.uncompressed)
 
 
 def import_image(ctx: Context, op: ops.ImportImage) -> str:

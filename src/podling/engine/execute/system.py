@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
     from podling.core.context import Context
     from podling.core.events import Event
-    from podling.engine import catalogue as ops
+    from podling.engine.catalogue import system as ops
 
 
 def events(ctx: Context, op: ops.StreamEvents) -> Iterator[Event]:

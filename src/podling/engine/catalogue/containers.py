@@ -1,34 +1,14 @@
-"""Every operation, declared once: its parameters as a typed record, where it runs, and where the REST API will serve it.
-
-`executor` is `module:function` below `podling.engine.execute`; the function takes the context and the record. `route` is the
-libpod route whose parameters the record covers.
-"""
+"""Operations on containers."""
 
 from __future__ import annotations
 
-from podling.core.options import CreateOptions, ExecOptions
-from podling.oci.record import Record
+from podling.core.options import CommitOptions, CreateOptions, ExecOptions
+from podling.engine.catalogue.base import Operation
 from podling.runtime.streams import Streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import ClassVar
-
-
-class Operation(Record):
-    """Base of all operations."""
-
-    executor: ClassVar[str] = ""
-    route: ClassVar[str] = ""
-    #: it changes something
-    writes: ClassVar[bool] = True
-
-
-class Report(Record):
-    """What an operation on several objects did: what went well, as it was named, and what did not."""
-
-    done: list[str] = []
-    errors: list[Exception] = []
 
 
 class Selection(Operation):
@@ -42,7 +22,6 @@ class Selection(Operation):
     ignore: bool = False
 
 
-# -- containers
 class CreateContainer(Operation):
     executor: ClassVar = "containers:create"
     route: ClassVar = "POST /libpod/containers/create"
@@ -195,120 +174,9 @@ class CleanupContainers(Selection):
     route: ClassVar = ""
 
 
-# -- images
-class PullImage(Operation):
-    executor: ClassVar = "images:pull"
-    route: ClassVar = "POST /libpod/images/pull"
+class CommitContainer(Operation):
+    executor: ClassVar = "containers:commit"
+    route: ClassVar = "POST /libpod/commit"
     name: str
-    policy: str = "always"
-    platform: str = ""
-    creds: str = ""
-    authfile: str = ""
-    tls_verify: bool | None = None
-    cert_dir: str = ""
-    retries: int = 3
-
-
-class ListImages(Operation):
-    executor: ClassVar = "images:list_images"
-    route: ClassVar = "GET /libpod/images/json"
-    writes: ClassVar = False
-    names: list[str] = []
-    filters: list[str] = []
-    all: bool = False
-
-
-class RemoveImages(Operation):
-    executor: ClassVar = "images:remove"
-    route: ClassVar = "DELETE /libpod/images/remove"
-    names: list[str] = []
-    force: bool = False
-    all: bool = False
-    ignore: bool = False
-
-
-class TagImage(Operation):
-    executor: ClassVar = "images:tag"
-    route: ClassVar = "POST /libpod/images/{name}/tag"
-    name: str
-    targets: list[str]
-
-
-class UntagImage(Operation):
-    executor: ClassVar = "images:untag"
-    route: ClassVar = "POST /libpod/images/{name}/untag"
-    name: str
-    targets: list[str] = []
-
-
-class InspectImage(Operation):
-    executor: ClassVar = "images:inspect"
-    route: ClassVar = "GET /libpod/images/{name}/json"
-    writes: ClassVar = False
-    name: str
-
-
-class ImageHistory(Operation):
-    executor: ClassVar = "images:history"
-    route: ClassVar = "GET /libpod/images/{name}/history"
-    writes: ClassVar = False
-    name: str
-
-
-class ImageExists(Operation):
-    executor: ClassVar = "images:exists"
-    route: ClassVar = "GET /libpod/images/{name}/exists"
-    writes: ClassVar = False
-    name: str
-
-
-class LoadImages(Operation):
-    """From the file `path`, or from the descriptor `fd`."""
-
-    executor: ClassVar = "images:load"
-    route: ClassVar = "POST /libpod/images/load"
-    path: str = ""
-    fd: int = -1
-
-
-class SaveImages(Operation):
-    executor: ClassVar = "images:save"
-    route: ClassVar = "GET /libpod/images/export"
-    names: list[str]
-    path: str = ""
-    fd: int = -1
-    format: str = "docker-archive"
-
-
-class ImportImage(Operation):
-    executor: ClassVar = "images:import_image"
-    route: ClassVar = "POST /libpod/images/import"
-    path: str = ""
-    fd: int = -1
-    name: str = ""
-    changes: list[str] = []
-    message: str = ""
-    platform: str = ""
-
-
-# -- the rest
-class StreamEvents(Operation):
-    executor: ClassVar = "system:events"
-    route: ClassVar = "GET /libpod/events"
-    writes: ClassVar = False
-    since: str = ""
-    until: str = ""
-    filters: list[str] = []
-    follow: bool = True
-
-
-class Info(Operation):
-    executor: ClassVar = "system:info"
-    route: ClassVar = "GET /libpod/info"
-    writes: ClassVar = False
-
-
-class Version(Operation):
-    executor: ClassVar = "system:version"
-    route: ClassVar = "GET /libpod/version"
-    writes: ClassVar = False
+    target: str = ""
+    options: CommitOptions

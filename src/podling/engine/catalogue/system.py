@@ -1,0 +1,31 @@
+"""Operations on the engine."""
+
+from __future__ import annotations
+
+from podling.engine.catalogue.base import Operation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar
+
+
+class StreamEvents(Operation):
+    executor: ClassVar = "system:events"
+    route: ClassVar = "GET /libpod/events"
+    writes: ClassVar = False
+    since: str = ""
+    until: str = ""
+    filters: list[str] = []
+    follow: bool = True
+
+
+class Info(Operation):
+    executor: ClassVar = "system:info"
+    route: ClassVar = "GET /libpod/info"
+    writes: ClassVar = False
+
+
+class Version(Operation):
+    executor: ClassVar = "system:version"
+    route: ClassVar = "GET /libpod/version"
+    writes: ClassVar = False

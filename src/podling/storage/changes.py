@@ -1,0 +1,276 @@
+"""What a layer changes: added, changed and deleted paths, and the tar that says the same."""
+
+from __future__ import annotations
+
+import os
+import stat
+
+from podling.linux.calls import open_in_root
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+ADDED, CHANGED, DELETED = "A", "C", "D"
+_OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
+_HIDDEN_XATTRS = ("trusted.overlay.", "user.overlay.")
+_CHUNK = 1 << 20
+Change = tuple[str, str]
+
+
+def overlay_changes(upper: str, lowers: list[str]) -> list[Change]:
+    """(kind, path from the root) of what the folder `upper` of an overlay changes; `lowers` from the top down. Sorted."""
+    found: list[Change] = []
+
+    def walk(path: str, below: list[str]) -> None:
+        """`below` are those lower folders in which `path` is a folder that is still seen."""
+        with os.scandir(upper + path) as scan:
+            entries = sorted(scan, key=lambda entry: entry.name)
+        if path and _is_opaque(upper + path):
+            names = {entry.name for entry in entries}
+            for name in sorted(_names_in(below, path) - names):
+                found.append((DELETED, f"{path}/{name}"))
+            below = []
+        for entry in entries:
+            inner = f"{path}/{entry.name}"
+            info = entry.stat(follow_symlinks=False)
+            old = _lower(below, inner)
+            if stat.S_ISCHR(info.st_mode) and info.st_rdev == 0:
+                found.append((DELETED, inner))
+            elif old is None:
+                found.append((ADDED, inner))
+                if stat.S_ISDIR(info.st_mode):
+                    walk(inner, [])
+            else:
+                found.append((CHANGED, inner))
+                if stat.S_ISDIR(info.st_mode):
+                    walk(inner, _folders(below, inner))
+
+    walk("", lowers)
+    return found
+
+
+def _is_opaque(path: str) -> bool:
+    for name in _OPAQUE:
+        try:
+            if os.getxattr(path, name, follow_symlinks=False) == b"y":
+                return True
+        except OSError:
+            continue
+    return False
+
+
+def _lower(lowers: list[str], path: str) -> os.stat_result | None:
+    """What is seen at `path` through `lowers`."""
+    for folder in lowers:
+        try:
+            info = os.stat(folder + path, follow_symlinks=False)
+        except OSError:
+            continue
+        return None if stat.S_ISCHR(info.st_mode) and info.st_rdev == 0 else info
+    return None
+
+
+def _folders(lowers: list[str], path: str) -> list[str]:
+    """Those of `lowers` whose `path` is part of what is seen there, down to one that hides what is below."""
+    seen = []
+    for folder in lowers:
+        try:
+            info = os.stat(folder + path, follow_symlinks=False)
+        except OSError:
+            continue
+        if not stat.S_ISDIR(info.st_mode):
+            break
+        seen.append(folder)
+        if _is_opaque(folder + path):
+            break
+    return seen
+
+
+def _names_in(lowers: list[str], path: str) -> set[str]:
+    names: set[str] = set()
+    hidden: set[str] = set()
+    for folder in lowers:
+        with os.scandir(folder + path) as entries:
+            for entry in entries:
+                info = entry.stat(follow_symlinks=False)
+                if stat.S_ISCHR(info.st_mode) and info.st_rdev == 0:
+                    hidden.add(entry.name)
+                elif entry.name not in hidden:
+                    names.add(entry.name)
+    return names
+
+
+def tree_changes(old: str, new: str) -> list[Change]:
+    """As `overlay_changes`, between two whole trees: by kind, owner, mode, size, time and link."""
+    found: list[Change] = []
+
+    def walk(path: str) -> None:
+        before, after = _listing(old + path), _listing(new + path)
+        for name in sorted(before.keys() | after.keys()):
+            inner = f"{path}/{name}"
+            if name not in after:
+                found.append((DELETED, inner))
+                continue
+            info = after[name]
+            if name not in before:
+                found.append((ADDED, inner))
+                if stat.S_ISDIR(info.st_mode):
+                    _all_below(new, inner, found)
+                continue
+            start = len(found)
+            if stat.S_ISDIR(info.st_mode) and stat.S_ISDIR(before[name].st_mode):
+                found.append((CHANGED, inner))
+                walk(inner)
+                if len(found) == start + 1 and _same(before[name], info, "", ""):
+                    found.pop()
+            elif not _same(before[name], info, old + inner, new + inner):
+                found.append((CHANGED, inner))
+
+    walk("")
+    return found
+
+
+def _listing(path: str) -> dict[str, os.stat_result]:
+    try:
+        with os.scandir(path) as entries:
+            return {entry.name: entry.stat(follow_symlinks=False) for entry in entries}
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+
+
+def _all_below(root: str, path: str, found: list[Change]) -> None:
+    for name, info in sorted(_listing(root + path).items()):
+        found.append((ADDED, f"{path}/{name}"))
+        if stat.S_ISDIR(info.st_mode):
+            _all_below(root, f"{path}/{name}", found)
+
+
+def _same(one: os.stat_result, other: os.stat_result, old: str, new: str) -> bool:
+    facts = [(i.st_mode, i.st_uid, i.st_gid, i.st_rdev) for i in (one, other)]
+    if facts[0] != facts[1]:
+        return False
+    if stat.S_ISDIR(one.st_mode):
+        return True
+    if stat.S_ISLNK(one.st_mode):
+        return os.readlink(old) == os.readlink(new)
+    return (one.st_size, one.st_mtime_ns) == (other.st_size, other.st_mtime_ns)
+
+
+# -- as a tar
+def tar_of(root: str, changes: Iterable[Change], *, skip: frozenset[str] = frozenset()) -> Iterator[bytes]:
+    """A layer's tar of `changes`, whose files are in the tree `root`; whiteouts as in image-spec layer.md.
+
+    Links in the tree are never followed out of it. Sockets are left out; so are the paths in `skip`.
+    """
+    base = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    links: dict[tuple[int, int], str] = {}
+    try:
+        for kind, path in changes:
+            if path in skip:
+                continue
+            name = path.lstrip("/")
+            if kind == DELETED:
+                folder, _, last = name.rpartition("/")
+                yield _header(f"{folder}/.wh.{last}" if folder else f".wh.{last}", None)
+                continue
+            yield from _entry(base, name, links)
+    finally:
+        os.close(base)
+    yield bytes(1024)
+
+
+def whole_tree(root: str) -> Iterator[Change]:
+    """Every path below `root`, as added."""
+    found: list[Change] = []
+    _all_below(root, "", found)
+    yield from found
+
+
+def _header(
+    name: str, info: os.stat_result | None, *, link: str = "", hard: bool = False, xattrs: dict[str, str] | None = None
+) -> bytes:
+    import tarfile
+
+    entry = tarfile.TarInfo(name)
+    if info is None:
+        return entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+    entry.mode, entry.uid, entry.gid = stat.S_IMODE(info.st_mode), info.st_uid, info.st_gid
+    entry.mtime = info.st_mtime_ns // 10**9
+    entry.linkname = link
+    headers = dict(xattrs or {})
+    if info.st_mtime_ns % 10**9:
+        headers["mtime"] = f"{info.st_mtime_ns // 10**9}.{info.st_mtime_ns % 10**9:09d}"
+    entry.pax_headers = headers
+    if hard:
+        entry.type = tarfile.LNKTYPE
+    elif stat.S_ISDIR(info.st_mode):
+        entry.type = tarfile.DIRTYPE
+    elif stat.S_ISLNK(info.st_mode):
+        entry.type = tarfile.SYMTYPE
+    elif stat.S_ISCHR(info.st_mode) or stat.S_ISBLK(info.st_mode):
+        entry.type = tarfile.CHRTYPE if stat.S_ISCHR(info.st_mode) else tarfile.BLKTYPE
+        entry.devmajor, entry.devminor = os.major(info.st_rdev), os.minor(info.st_rdev)
+    elif stat.S_ISFIFO(info.st_mode):
+        entry.type = tarfile.FIFOTYPE
+    else:
+        entry.size = info.st_size
+    return entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
+
+
+def _entry(base: int, name: str, links: dict[tuple[int, int], str]) -> Iterator[bytes]:
+    folder, _, last = name.rpartition("/")
+    try:
+        parent = open_in_root(base, folder or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        return  # it went away while we read
+    try:
+        info = os.stat(last, dir_fd=parent, follow_symlinks=False)
+        if stat.S_ISSOCK(info.st_mode):
+            return
+        if stat.S_ISLNK(info.st_mode):
+            yield _header(name, info, link=os.readlink(last, dir_fd=parent))
+            return
+        if not stat.S_ISREG(info.st_mode):
+            xattrs = _xattrs(parent, last) if stat.S_ISDIR(info.st_mode) else {}
+            yield _header(name + "/" if stat.S_ISDIR(info.st_mode) else name, info, xattrs=xattrs)
+            return
+        if info.st_nlink > 1:
+            first = links.setdefault((info.st_dev, info.st_ino), name)
+            if first != name:
+                yield _header(name, info, link=first, hard=True)
+                return
+        fd = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=parent)
+    except FileNotFoundError:
+        return
+    finally:
+        os.close(parent)
+    with os.fdopen(fd, "rb", buffering=0) as file:
+        yield _header(name, info, xattrs=_xattrs_of(fd))
+        left = info.st_size
+        while left:
+            piece = file.read(min(left, _CHUNK))
+            if not piece:  # it became shorter while we read: the header has promised its size
+                piece = bytes(min(left, _CHUNK))
+            left -= len(piece)
+            yield piece
+    yield bytes(-info.st_size % 512)
+
+
+def _xattrs(parent: int, name: str) -> dict[str, str]:
+    fd = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=parent)
+    try:
+        return _xattrs_of(fd)
+    finally:
+        os.close(fd)
+
+
+def _xattrs_of(fd: int) -> dict[str, str]:
+    found = {}
+    try:
+        for name in os.listxattr(fd):
+            if not name.startswith(_HIDDEN_XATTRS):
+                found[f"SCHILY.xattr.{name}"] = os.getxattr(fd, name).decode("utf-8", "surrogateescape")
+    except OSError:
+        pass
+    return found
