@@ -213,6 +213,8 @@ class Misbehaving:
                         return
                 outer.normal(self)
 
+            do_HEAD = do_POST = do_PATCH = do_PUT = do_GET
+
         self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self.server.daemon_threads = True
         self.host = f"127.0.0.1:{self.server.server_address[1]}"

@@ -260,7 +260,10 @@ def operations() -> list[type[Operation]]:
         value
         for family in (containers, images, lists, system)
         for value in vars(family).values()
-        if inspect.isclass(value) and issubclass(value, Operation) and value.__module__ == family.__name__ and value.executor
+        if inspect.isclass(value)
+        and issubclass(value, Operation)
+        and value.__module__ == family.__name__
+        and value.executor
     ]
 
 

@@ -93,16 +93,14 @@ def _from_files(keys: list[str], authfile: str) -> Pair | None:
             continue
         document = _load(path)
         helpers = {_key(name): str(helper) for name, helper in (document.get("credHelpers") or {}).items()}
-        if helper := helpers.get(keys[0]):
-            if found := _ask(helper, keys[0]):
-                return found
+        if (helper := helpers.get(keys[0])) and (found := _ask(helper, keys[0])):
+            return found
         auths = {_key(name): entry for name, entry in (document.get("auths") or {}).items()}
         for key in reversed(keys):
             if found := _decode(path, key, auths.get(key) or {}):
                 return found
-        if store := document.get("credsStore"):
-            if found := _ask(str(store), keys[0]):
-                return found
+        if (store := document.get("credsStore")) and (found := _ask(str(store), keys[0])):
+            return found
     return None
 
 
@@ -113,7 +111,7 @@ def _decode(path: str, key: str, entry: dict[str, Any]) -> Pair | None:
     if not encoded:
         return None
     try:
-        user, _, password = base64.b64decode(encoded).decode().partition(":")
+        user, _, password = base64.b64decode(encoded, validate=True).decode().partition(":")
     except ValueError:
         raise InvalidInput(f"{path}: the entry for {key} is not base64 of user:password") from None
     return user, password.rstrip("\0")

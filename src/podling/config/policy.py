@@ -51,9 +51,7 @@ class Policy(Record):
     def _requirement(self, item: Any, where: str) -> Requirement:
         kind = item.get("type") if isinstance(item, dict) else None
         if kind not in TYPES:
-            raise InvalidInput(
-                f"{self.path}: {where}: unknown type {kind!r}", hint=f"the types are {', '.join(TYPES)}"
-            )
+            raise InvalidInput(f"{self.path}: {where}: unknown type {kind!r}", hint=f"the types are {', '.join(TYPES)}")
         identity = item.get("signedIdentity") or {"type": "matchRepoDigestOrExact"}
         if identity.get("type") not in _IDENTITIES:
             raise InvalidInput(f"{self.path}: {where}: unknown signedIdentity {identity.get('type')!r}")

@@ -108,9 +108,7 @@ class Registries(Record):
             )
         mirrors = [] if push else [mirror for mirror in rule.mirrors if mirror.serves(reference)]
         found = [
-            Endpoint(
-                reference=rule.moved(reference, mirror.location), insecure=mirror.insecure, is_mirror=True
-            )
+            Endpoint(reference=rule.moved(reference, mirror.location), insecure=mirror.insecure, is_mirror=True)
             for mirror in mirrors
         ]
         found.append(Endpoint(reference=rule.moved(reference, rule.location), insecure=rule.insecure))
@@ -265,5 +263,8 @@ def _version_1(path: str, document: dict[str, Any], registries: Registries, rule
     registries.search = listed.get("search") or registries.search
     for name in {*listed.get("insecure", ()), *listed.get("block", ())}:
         rules[name] = Rule(
-            prefix=name, location=name, insecure=name in listed.get("insecure", ()), blocked=name in listed.get("block", ())
+            prefix=name,
+            location=name,
+            insecure=name in listed.get("insecure", ()),
+            blocked=name in listed.get("block", ()),
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from podling.errors import InvalidInput
 from podling.core.options import RegistryAccess
+from podling.errors import InvalidInput
 from podling.version import VERSION
 
 TYPE_CHECKING = False
@@ -50,7 +50,8 @@ def push_client(reference: Reference, access: RegistryAccess) -> tuple[Client, R
 
     if not reference.registry:
         raise InvalidInput(
-            f"{reference}: a name to push to needs its registry", hint=f"give it, as in docker.io/USER/{reference.repository}"
+            f"{reference}: a name to push to needs its registry",
+            hint=f"give it, as in docker.io/USER/{reference.repository}",
         )
     config = registries.load()
     endpoint = config.endpoints(reference, push=True)[-1]

@@ -147,7 +147,9 @@ def download(url: str) -> Iterator[bytes]:
 
     from podling.version import VERSION
 
-    pool = urllib3.PoolManager(timeout=urllib3.Timeout(connect=15, read=60), headers={"User-Agent": f"podling/{VERSION}"})
+    pool = urllib3.PoolManager(
+        timeout=urllib3.Timeout(connect=15, read=60), headers={"User-Agent": f"podling/{VERSION}"}
+    )
     try:
         response = pool.request("GET", url, preload_content=False, retries=urllib3.Retry(3))
         if response.status != 200:

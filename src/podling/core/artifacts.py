@@ -139,7 +139,9 @@ def _artifact(row: tuple[Any, ...]) -> Artifact:
 
 def list_artifacts(ctx: Context) -> list[Artifact]:
     """All artifacts, by name."""
-    return [_artifact(row) for row in ctx.db.rows("SELECT name, digest, manifest, created FROM artifacts ORDER BY name")]
+    return [
+        _artifact(row) for row in ctx.db.rows("SELECT name, digest, manifest, created FROM artifacts ORDER BY name")
+    ]
 
 
 def find(ctx: Context, text: str) -> Artifact:
@@ -261,14 +263,17 @@ def extract(ctx: Context, name: str, target: str, *, title: str = "", digest: st
     layers = [
         layer
         for layer in artifact.manifest.get("layers") or ()
-        if (not digest or layer["digest"] == digest) and (not title or (layer.get("annotations") or {}).get(TITLE) == title)
+        if (not digest or layer["digest"] == digest)
+        and (not title or (layer.get("annotations") or {}).get(TITLE) == title)
     ]
     if not layers:
         raise NotFound(f"{name} has no file {title or digest}", hint="`podling artifact inspect` shows what there is")
     written = []
     if not os.path.isdir(target):
         if len(layers) > 1:
-            raise InvalidInput(f"{name} has {len(layers)} files, and {target} is no folder", hint="make that folder first")
+            raise InvalidInput(
+                f"{name} has {len(layers)} files, and {target} is no folder", hint="make that folder first"
+            )
         _write_file(ctx, layers[0]["digest"], target)
         return [target]
     for layer in layers:
@@ -361,9 +366,7 @@ def push(ctx: Context, name: str, access: RegistryAccess, signers: Signers) -> s
         destination = RegistryDestination(client, remote)
         write_blobs(ctx, data, destination)
         destination.manifest(data, OCI_MANIFEST, [])
-        signers.sign(
-            ctx, Written(manifest=data, media_type=OCI_MANIFEST), reference, client=client, remote=remote
-        )
+        signers.sign(ctx, Written(manifest=data, media_type=OCI_MANIFEST), reference, client=client, remote=remote)
     finally:
         client.close()
     with ctx.db.write() as tx:

@@ -41,7 +41,7 @@ def diff(ctx: Context, one: str, other: str = "", kind: str = "") -> list[Change
         with _Tree(ctx, second) as old, _Tree(ctx, first) as new:
             from podling.storage.changes import tree_changes
 
-            return tree_changes(old, new)
+            return tree_changes(old, new, content=True)
     if isinstance(first, images.Image):
         return layer_changes(ctx, first.layer) if first.layer else []
     if not first.layer:
@@ -156,7 +156,10 @@ def _commit(ctx: Context, container: Container, full: str, options: CommitOption
             if full:
                 tx.run("INSERT OR REPLACE INTO image_names VALUES (?, ?)", full, id)
                 tx.run(
-                    "INSERT OR REPLACE INTO image_digests VALUES (?, ?, ?)", full.rpartition(":")[0], digest_of(manifest), id
+                    "INSERT OR REPLACE INTO image_digests VALUES (?, ?, ?)",
+                    full.rpartition(":")[0],
+                    digest_of(manifest),
+                    id,
                 )
             tx.event("container", "commit", container.id, container.name, container.image)
         return id
@@ -210,7 +213,9 @@ def _document(
     created = format_time(now())
     host = host_platform()
     config: dict[str, Any] = dict(known.get("config") or {})
-    config["Env"] = [f"{key}={value}" for key, value in made.env.items() if key not in ("container", "HOSTNAME", "HOME")]
+    config["Env"] = [
+        f"{key}={value}" for key, value in made.env.items() if key not in ("container", "HOSTNAME", "HOME")
+    ]
     for key, value in (("Entrypoint", made.entrypoint), ("Cmd", made.command), ("Labels", made.labels)):
         if value:
             config[key] = value
@@ -257,5 +262,3 @@ def _document(
         if options.message:
             document["comment"] = options.message
     return document
-
-

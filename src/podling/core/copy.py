@@ -68,7 +68,13 @@ class _Layer:
 
 
 def write_image(
-    ctx: Context, image: Image, destination: Destination, options: WriteOptions, names: list[str], *, instance: bool = False
+    ctx: Context,
+    image: Image,
+    destination: Destination,
+    options: WriteOptions,
+    names: list[str],
+    *,
+    instance: bool = False,
 ) -> Written:
     """Write a stored image: blobs, configuration, manifest. The caller finishes or abandons the destination.
 
@@ -90,7 +96,11 @@ def write_image(
     own = str(manifest.get("mediaType") or OCI_MANIFEST)
     compression = options.compression or destination.compression
     compression = "" if compression == "none" else compression
-    wanted = FORMATS[options.format] or (OCI_MANIFEST if compression.startswith("zstd") or options.encrypt_keys else own)
+    if destination.format and options.format not in ("", destination.format):
+        raise InvalidInput(f"--format {options.format}: that destination takes {destination.format} alone")
+    wanted = FORMATS[options.format or destination.format] or (
+        OCI_MANIFEST if compression.startswith("zstd") or options.encrypt_keys else own
+    )
     originals: list[dict[str, Any]] = manifest.get("layers") or []
     if len(originals) != len(layers):
         originals = []
@@ -142,9 +152,7 @@ class _LayerWriter:
         self.options = options
         self.oci = oci
 
-    def run(
-        self, layers: list[_Layer], originals: list[dict[str, Any]], encrypted: set[int]
-    ) -> list[dict[str, Any]]:
+    def run(self, layers: list[_Layer], originals: list[dict[str, Any]], encrypted: set[int]) -> list[dict[str, Any]]:
         """A descriptor for each layer."""
         todo: dict[str, int] = {}
         for position, layer in enumerate(layers):
@@ -190,7 +198,7 @@ class _LayerWriter:
                 self.ctx.progress(f"Copying blob {digest}")
                 self.destination.blob(self._content(layer), digest=digest, size=size)
             return self._entry(digest, size, "")
-        for digest, size, compression, annotations in self._known(layer, original):
+        for digest, size, compression, notes in self._known(layer, original):
             if (self.options.force and compression != self.compression) or (compression == "zstd" and not self.oci):
                 continue
             if self.options.force and self.compression == "zstd:chunked":
@@ -198,7 +206,7 @@ class _LayerWriter:
             if self.destination.has(digest, self._places(digest)):
                 self.ctx.progress(f"Copying blob {digest} skipped: already exists")
                 self._remember(layer.diff_id, digest, size, compression)
-                return self._entry(digest, size, compression, annotations)
+                return self._entry(digest, size, compression, notes)
         self.ctx.progress(f"Copying blob {layer.diff_id}")
         if self.compression == "zstd:chunked":
             return self._chunked(layer)

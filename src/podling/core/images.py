@@ -220,9 +220,7 @@ def _shelf_names(shelf: str) -> dict[str, list[str]]:
         return {}
 
 
-def list_images(
-    ctx: Context, names: list[str], filters: list[str], all: bool, *, history: bool = False
-) -> list[Image]:
+def list_images(ctx: Context, names: list[str], filters: list[str], all: bool, *, history: bool = False) -> list[Image]:
     """Images, newest first. `names` narrow to those that a name or a pattern fits; `history` adds names of before."""
     tags: dict[str, list[str]] = {}
     for name, id in ctx.db.rows("SELECT name, image_id FROM image_names ORDER BY name"):
@@ -245,7 +243,14 @@ def list_images(
             if image.shelf not in kept:
                 kept[image.shelf] = _shelf_names(image.shelf)
             image.names += [name for name in kept[image.shelf].get(image.id, []) if name not in image.names]
-    images = [image for image in images if not image.shelf or image.id in kept[image.shelf] or image.containers]
+    if kept:
+        from podling.core import shelves
+
+        here = shelves.paths(ctx)
+        images = [
+            image for image in images
+            if not image.shelf or (image.shelf in here and image.id in kept[image.shelf]) or image.containers
+        ]  # fmt: skip
     if names:
         chosen = []
         for name in names:
@@ -385,6 +390,11 @@ def remove(
 
 def _remove_one(ctx: Context, name: str, force: bool, result: Removal, *, prune: bool = True) -> None:
     image = find(ctx, name)
+    if image.shelf:
+        raise ImageInUse(
+            f"image {name} lies in the additional store {image.shelf}, which is read-only",
+            hint="remove it with the engine that owns that store",
+        )
     by_id = image.id.startswith(name.removeprefix("sha256:"))
     full = "" if by_id else next((known for known in image.names if known in candidates(parse(name))), "")
     if full and len(image.names) > 1:
@@ -397,11 +407,6 @@ def _remove_one(ctx: Context, name: str, force: bool, result: Removal, *, prune:
         raise ImageInUse(
             f"unable to delete image {image.id[:12]} by ID with more than one tag ({', '.join(image.names)}): please force removal",
             hint="--force removes all its names; or remove it name by name",
-        )
-    if image.shelf:
-        raise ImageInUse(
-            f"image {name} lies in the additional store {image.shelf}, which is read-only",
-            hint="remove it with the engine that owns that store",
         )
     users = ctx.db.rows("SELECT id, name FROM containers WHERE image_id=?", image.id)
     if ctx.db.row("SELECT 1 FROM image_mounts WHERE image_id=?", image.id):
@@ -444,6 +449,9 @@ def _remove_one(ctx: Context, name: str, force: bool, result: Removal, *, prune:
 def prune(ctx: Context, filters: list[str], *, all: bool) -> tuple[list[str], int]:
     """Remove images that no container uses: those without a name, or all; (ids, bytes of their layers that are gone)."""
     ctx.recover()
+    from podling.core import shelves
+
+    shelves.forget(ctx)
     chosen = list_images(ctx, [], [*filters, *([] if all else ["dangling=true"])], True)
     removed: list[str] = []
     before = ctx.db.value("SELECT total(size) FROM layers WHERE chain_id IS NOT NULL")

@@ -27,11 +27,15 @@ def _registry(text: str) -> str:
         return search[0]
     if "://" in text:
         bare = text.partition("://")[2].rstrip("/")
-        raise InvalidInput(f"{text}: a registry is named without a scheme", hint=f"podling login {bare.partition('/')[0]}")
+        raise InvalidInput(
+            f"{text}: a registry is named without a scheme", hint=f"podling login {bare.partition('/')[0]}"
+        )
     return text.rstrip("/")
 
 
-def login(ctx: Context, registry: str, user: str, password: str, access: RegistryAccess, compat: str = "") -> tuple[str, str]:
+def login(
+    ctx: Context, registry: str, user: str, password: str, access: RegistryAccess, compat: str = ""
+) -> tuple[str, str]:
     """Try a user name and a password, and keep them; (registry, the file or helper that has them now).
 
     Raises:

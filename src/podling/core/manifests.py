@@ -79,7 +79,14 @@ def pairs(texts: list[str]) -> dict[str, str]:
 
 
 def create(
-    ctx: Context, name: str, members: list[str], access: RegistryAccess, *, all: bool, amend: bool, annotations: list[str]
+    ctx: Context,
+    name: str,
+    members: list[str],
+    access: RegistryAccess,
+    *,
+    all: bool,
+    amend: bool,
+    annotations: list[str],
 ) -> str:
     """Make a manifest list with some images in it; its id. `amend` goes on with one that is there."""
     full = images.full_name(name)
@@ -104,7 +111,9 @@ def create(
                 id, data, digest_of(data), b"{}", now(), now(),
             )  # fmt: skip
             tx.run("INSERT OR REPLACE INTO image_names VALUES (?, ?)", full, id)
-            tx.run("INSERT OR REPLACE INTO image_digests VALUES (?, ?, ?)", full.rpartition(":")[0], digest_of(data), id)
+            tx.run(
+                "INSERT OR REPLACE INTO image_digests VALUES (?, ?, ?)", full.rpartition(":")[0], digest_of(data), id
+            )
             tx.event("manifest", "create", id, full)
     try:
         for member in members:
@@ -199,9 +208,7 @@ def _platform_of(config: bytes) -> dict[str, str]:
     return found
 
 
-def _remote_entries(
-    ctx: Context, text: str, access: RegistryAccess, platforms: Platforms, all: bool
-) -> list[_Entry]:
+def _remote_entries(ctx: Context, text: str, access: RegistryAccess, platforms: Platforms, all: bool) -> list[_Entry]:
     client, full, remote = reach(ctx, text, access)
     try:
         body, media_type, digest = client.manifest(remote)
@@ -235,7 +242,9 @@ def _fitting(entries: list[_Entry], platforms: Platforms, what: str) -> _Entry:
         platform = entry.descriptor.get("platform") or {}
         if (platform.get("os"), platform.get("architecture")) == wanted:
             return entry
-    raise InvalidInput(f"{what} has no image for {'/'.join(wanted)}", hint="add them --all, or choose with --os and --arch")
+    raise InvalidInput(
+        f"{what} has no image for {'/'.join(wanted)}", hint="add them --all, or choose with --os and --arch"
+    )
 
 
 def add_artifact(ctx: Context, name: str, paths: list[str], options: ArtifactOptions, platforms: Platforms) -> str:
@@ -284,7 +293,9 @@ def _digest_in(ctx: Context, document: dict[str, Any], text: str) -> str:
     raise NotFound(f"there is no {text} in the list", hint="`podling manifest inspect` shows what there is")
 
 
-def annotate(ctx: Context, name: str, member: str, platforms: Platforms, *, index: bool = False, subject: str = "") -> str:
+def annotate(
+    ctx: Context, name: str, member: str, platforms: Platforms, *, index: bool = False, subject: str = ""
+) -> str:
     """Change what a list says of one of its entries, or with `index` of itself; the list's id."""
     image = find(ctx, name)
     with ctx.locks.hold("manifest", int(image.id[:15], 16)):
@@ -375,7 +386,9 @@ def push_list(
         with FileDestination(ctx, place) as destination:
             if not destination.takes_indexes:
                 raise InvalidInput(f"{place.transport}: cannot hold a manifest list", hint="use oci: or oci-archive:")
-            return _push_to(ctx, image, destination, options, access, all, add_compression or [], archive_names(place)).digest
+            return _push_to(
+                ctx, image, destination, options, access, all, add_compression or [], archive_names(place)
+            ).digest
     reference = parse(target or (image.names[0] if image.names else name)).tagged()
     client, remote = push_client(reference, access)
     try:
@@ -402,25 +415,27 @@ def _push_to(
 
     document, members = _read(ctx, image)
     entries: list[dict[str, Any]] = []
+    if compressions and all:
+        for item in document["manifests"]:
+            if not (members.get(item["digest"]) or {}).get("image"):
+                raise InvalidInput(
+                    "--add-compression needs the images here", hint=f"pull {item['digest'][:19]} and add it from here"
+                )
     for item in document["manifests"] if all else ():
         member = members.get(item["digest"]) or {}
         entries.append(_push_instance(ctx, item, member, destination, options, access))
     for compression in compressions if all else ():
         for item in document["manifests"]:
             member = members.get(item["digest"]) or {}
-            if not member.get("image"):
-                raise InvalidInput(
-                    "--add-compression needs the images here", hint=f"pull {item['digest'][:19]} and add it from here"
-                )
             packed = WriteOptions(format="oci", compression=compression, force=True)
             extra = _push_instance(ctx, item, member, destination, packed, access)
             if compression.startswith("zstd"):
                 extra["annotations"] = {**(extra.get("annotations") or {}), _INSTANCE_ZSTD: "true"}
             entries.append(extra)
     media_type = str(document.get("mediaType") or OCI_INDEX)
-    if options.format in ("v2s2", "docker"):
+    if options.format in ("v2s2", "docker") and not destination.format:
         media_type = DOCKER_LIST
-    elif options.format == "oci" or compressions:
+    elif "oci" in (options.format, destination.format) or compressions:
         media_type = OCI_INDEX
     pushed = {**document, "mediaType": media_type, "manifests": entries if all else document["manifests"]}
     if media_type == DOCKER_LIST:
@@ -468,9 +483,7 @@ def _is_insecure(name: str) -> bool:
     return registries.load().is_insecure(parse(name).name)
 
 
-def copy_remote(
-    ctx: Context, client: Client, repository: str, item: dict[str, Any], destination: Destination
-) -> None:
+def copy_remote(ctx: Context, client: Client, repository: str, item: dict[str, Any], destination: Destination) -> None:
     """An image from one registry to another place, bit by bit."""
     where = Reference(registry=client.host, repository=repository, digest=item["digest"])
     body, media_type, _ = client.manifest(where)
@@ -484,5 +497,3 @@ def copy_remote(
                 size=blob.size,
             )
     destination.manifest(body, media_type, [], instance=True)
-
-

@@ -7,6 +7,7 @@ import os
 from podling.core import images
 from podling.errors import NoSuchImage, PodlingError
 from podling.linux import calls
+from podling.linux.proc import is_mounted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ def mount_image(ctx: Context, image: Image) -> str:
     target = _target(ctx, image.id)
     with ctx.locks.hold("image", int(image.id[:15], 16)):
         users = ctx.db.value("SELECT users FROM image_mounts WHERE image_id=?", image.id) or 0
-        if not os.path.ismount(target):
+        if not is_mounted(target):
             os.makedirs(target, 0o700, exist_ok=True)
             store = ctx.store
             keys = store.chain(image.layer) if image.layer else []
@@ -94,5 +95,7 @@ def unmount(ctx: Context, names: list[str], *, all: bool, force: bool) -> tuple[
         if unmount_image(ctx, image, force=force or all):
             done.append(image.id)
         elif not all:
-            errors.append(PodlingError(f"image {image.id[:12]} is not mounted", hint="`podling image mount` lists mounts"))
+            errors.append(
+                PodlingError(f"image {image.id[:12]} is not mounted", hint="`podling image mount` lists mounts")
+            )
     return done, errors

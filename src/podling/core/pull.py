@@ -11,12 +11,11 @@ from podling.core.imagestore import store_image
 from podling.core.options import RegistryAccess
 from podling.errors import AccessDenied, BadArchive, DigestMismatch, InvalidInput, NoSuchImage, NotFound, RegistryError
 from podling.oci.image import (
-    DOCKER_CONFIG,
     INDEXES,
-    OCI_CONFIG,
     OCI_MANIFEST,
     Descriptor,
     Platform,
+    artifact_type,
     choose,
     host_platform,
     parse_config,
@@ -144,7 +143,12 @@ def _same_platform(stored: str, wanted: Platform, *, explicit: bool) -> bool:
 
 # -- from a registry
 def _pull_one(
-    ctx: Context, reference: Reference, config: Registries, wanted: Platform, options: PullOptions, access: RegistryAccess
+    ctx: Context,
+    reference: Reference,
+    config: Registries,
+    wanted: Platform,
+    options: PullOptions,
+    access: RegistryAccess,
 ) -> str:
     """One full name, from its mirrors or its own place."""
     endpoints = config.endpoints(reference)
@@ -173,12 +177,12 @@ def _fetch(
         chosen = choose(body, wanted, str(reference))
         body, media_type, digest = client.manifest(remote, digest=chosen.digest)
         digests.append((reference.name, digest))
-    manifest = parse_manifest(body, media_type, str(reference))
-    if manifest.config.media_type not in (OCI_CONFIG, DOCKER_CONFIG):
+    if kind := artifact_type(body):
         raise BadArchive(
-            f"{reference} is no container image but an artifact of type {manifest.config.media_type}",
+            f"{reference} is no container image but an artifact of type {kind}",
             hint=f"podling artifact pull {reference}",
         )
+    manifest = parse_manifest(body, media_type, str(reference))
     ctx.progress("Getting image source signatures")
     known = [digest for _, digest in digests]
     signatures = signing.check_remote(ctx, reference, remote, known, client, options.signature_policy)
@@ -286,9 +290,7 @@ def _pull_file(ctx: Context, place: Place, wanted: Platform, options: PullOption
             )
         id = ""
         for image in found_images:
-            id = store_source(
-                ctx, image, [_local_name(name) for name in image.names], action="pull", keys=options.keys
-            )
+            id = store_source(ctx, image, [_local_name(name) for name in image.names], action="pull", keys=options.keys)
         return id
     finally:
         if spooled:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from podling.core.context import Context
     from podling.core.images import Image
     from podling.core.signing import Signers
-    from podling.registry.writers import Destination, Written
     from podling.registry.transports import Place
+    from podling.registry.writers import Destination, Written
 
 
 def push(
@@ -148,7 +148,9 @@ class FileDestination:
             kind = writers.LayoutTar if transport == "oci-archive" else writers.DockerTar
             self._destination = kind(self._out, scratch)
         else:
-            raise InvalidInput(f"{transport}: cannot be written to", hint="use docker://, oci:, oci-archive:, docker-archive: or dir:")
+            raise InvalidInput(
+                f"{transport}: cannot be written to", hint="use docker://, oci:, oci-archive:, docker-archive: or dir:"
+            )
         return self._destination
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:

@@ -62,7 +62,9 @@ def copy(ctx: Context, source_text: str, target_text: str) -> str:
     if not source.image:
         raise InvalidInput("no image is named", hint="podling image scp IMAGE HOST::  or  HOST::IMAGE")
     if target.image and target_text and "::" not in target_text:
-        raise InvalidInput(f"{target_text}: a destination ends with ::", hint=f"podling image scp {source_text} {target_text}::")
+        raise InvalidInput(
+            f"{target_text}: a destination ends with ::", hint=f"podling image scp {source_text} {target_text}::"
+        )
     if source.is_here and target.is_here:
         raise InvalidInput("both ends are this store", hint="podling tag gives an image a further name")
     if source.is_here:
@@ -99,15 +101,17 @@ def _send(ctx: Context, source: Side, target: Side) -> str:
 
 
 def _receive(ctx: Context, source: Side) -> str:
-    process = subprocess.Popen(source.argv(_script("save", source.image)), stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    process = subprocess.Popen(
+        source.argv(_script("save", source.image)), stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
     assert process.stdout
     try:
         names = load(ctx, fd=process.stdout.fileno())
     except PodlingError:
         process.kill()
         _, err = process.communicate()
-        if text := err.decode("utf-8", "replace").strip():
-            raise PodlingError(f"the other side failed: {text.splitlines()[-1]}") from None
+        if err.strip():
+            raise PodlingError(f"the other side failed: {_reason(err)}") from None
         raise
     process.communicate()
     return names[0]
@@ -124,14 +128,20 @@ def _relay(source: Side, target: Side) -> str:
     name = _loaded(second)
     _, err = first.communicate()
     if first.returncode:
-        raise PodlingError(f"the source failed: {err.decode('utf-8', 'replace').strip().splitlines()[-1:]}")
+        raise PodlingError(f"the source failed: {_reason(err)}")
     return name
+
+
+def _reason(err: bytes) -> str:
+    """The error in what a program wrote to stderr, or its last line."""
+    lines = err.decode("utf-8", "replace").strip().splitlines() or [""]
+    return next((line.removeprefix("Error: ") for line in lines if line.startswith("Error: ")), lines[-1])
 
 
 def _loaded(process: subprocess.Popen[bytes]) -> str:
     out, err = process.communicate()
     if process.returncode:
-        lines = err.decode("utf-8", "replace").strip().splitlines() or [f"exit code {process.returncode}"]
-        raise PodlingError(f"the other side failed: {lines[-1]}", hint="it needs podling, podman or docker in its PATH")
+        hint = "it needs podling, podman or docker in its PATH"
+        raise PodlingError(f"the other side failed: {_reason(err) or f'exit code {process.returncode}'}", hint=hint)
     text = out.decode("utf-8", "replace").strip().splitlines()
     return text[-1].partition(":")[2].strip() if text else ""

@@ -152,3 +152,27 @@ def _adopt(ctx: Context, shelf: str, kept: KeptImage) -> None:
     finally:
         for made in staged.values():
             made.close()
+
+
+def forget(ctx: Context) -> None:
+    """Remove the rows of images whose shelf is no longer configured, or has lost them, and that no container uses."""
+    here = {path: _known(path) for path in paths(ctx)}
+    with ctx.db.write() as tx:
+        for id, shelf in tx.rows(
+            "SELECT id, shelf FROM images WHERE shelf <> '' AND NOT EXISTS (SELECT 1 FROM containers WHERE image_id=images.id) "
+            "AND NOT EXISTS (SELECT 1 FROM image_mounts WHERE image_id=images.id)"
+        ):
+            if id not in here.get(shelf, ()):
+                tx.run("DELETE FROM images WHERE id=?", id)
+        erased = ctx.store.collect(tx)
+    ctx.store.bury(erased)
+
+
+def _known(path: str) -> set[str]:
+    from podling.errors import InvalidInput
+    from podling.registry.containers_storage import Store
+
+    try:
+        return set(Store(path).names())
+    except InvalidInput:
+        return set()

@@ -108,7 +108,8 @@ def _judge(
     for item in requirements:
         if item.type == "reject":
             raise PolicyRejects(
-                f"{reference} is rejected by policy", hint=f"the policy is in {path}; `podling image trust show` shows it"
+                f"{reference} is rejected by policy",
+                hint=f"the policy is in {path}; `podling image trust show` shows it",
             )
         if item.type == "insecureAcceptAnything":
             continue

@@ -20,8 +20,18 @@ if TYPE_CHECKING:
     from podling.core.context import Context
     from podling.core.options import RegistryAccess
 
-_SHORT = {"insecureAcceptAnything": "accept", "reject": "reject", "signedBy": "signed", "sigstoreSigned": "sigstoreSigned"}
-_TYPES = {"accept": "insecureAcceptAnything", "reject": "reject", "signedBy": "signedBy", "sigstoreSigned": "sigstoreSigned"}
+_SHORT = {
+    "insecureAcceptAnything": "accept",
+    "reject": "reject",
+    "signedBy": "signed",
+    "sigstoreSigned": "sigstoreSigned",
+}
+_TYPES = {
+    "accept": "insecureAcceptAnything",
+    "reject": "reject",
+    "signedBy": "signedBy",
+    "sigstoreSigned": "sigstoreSigned",
+}
 _SYSTEM = "/etc/containers/policy.json"
 
 
@@ -39,7 +49,9 @@ def show(registry: str, path: str, folder: str) -> tuple[dict[str, Any], list[Tr
     """The policy's document, and what it says line by line; `registry` narrows to one scope."""
     policy = policies.load(path)
     if policy is None:
-        return {"default": [{"type": "insecureAcceptAnything"}]}, [Trust(transport="all", name="default", type="accept")]
+        return {"default": [{"type": "insecureAcceptAnything"}]}, [
+            Trust(transport="all", name="default", type="accept")
+        ]
     if folder:
         os.environ["CONTAINERS_REGISTRIES_D"] = folder
     lines = [] if registry else [_line("all", "default", item) for item in policy.requirements("", [])]
@@ -94,7 +106,9 @@ def set_trust(registry: str, type: str, keys: list[str], path: str) -> None:
             _read(key)
     elif keys:
         raise InvalidInput(f"--type {type} takes no keys")
-    if registry != "default" and (registry.startswith("/") or registry.endswith("/") or " " in registry or not registry):
+    if registry != "default" and (
+        registry.startswith("/") or registry.endswith("/") or " " in registry or not registry
+    ):
         raise InvalidInput(f"{registry!r} is not a registry, a namespace or an image")
     items: list[dict[str, Any]] = []
     if type == "signedBy":

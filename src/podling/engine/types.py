@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from podling.core.options import CreateOptions, ExecOptions
+from podling.core.options import AddOptions, ArtifactOptions, CommitOptions, CreateOptions, ExecOptions, Platforms
 from podling.runtime.streams import Streams
 
-__all__ = ["CreateOptions", "ExecOptions", "Streams"]
+__all__ = [
+    "AddOptions", "ArtifactOptions", "CommitOptions", "CreateOptions", "ExecOptions", "Platforms", "Streams",
+]  # fmt: skip

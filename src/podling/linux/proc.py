@@ -37,3 +37,10 @@ def hugetlb_unmounted_hybrid() -> bool:
     except OSError:
         return False
     return any(not os.path.isdir(f"/sys/fs/cgroup/{name}") for name in controllers)
+
+
+def is_mounted(path: str) -> bool:
+    """Whether something is mounted at exactly `path`; bind mounts of one file system too, which os.path.ismount cannot see."""
+    wanted = path.replace("\\", "\\134").replace(" ", "\\040").replace("\t", "\\011").replace("\n", "\\012")
+    with open("/proc/self/mountinfo") as file:
+        return any(line.split(" ")[4] == wanted for line in file)

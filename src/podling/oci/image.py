@@ -155,6 +155,16 @@ def parse_manifest(data: bytes, media_type: str, what: str = "manifest") -> Mani
     return Manifest(media_type=kind, config=_descriptor(document.get("config"), f"{what}: config"), layers=layers)
 
 
+def artifact_type(data: bytes) -> str:
+    """What a manifest is, where it is no container image's; "" for an image, and for what is no manifest at all."""
+    try:
+        document = json.loads(data)
+        config = str((document.get("config") or {}).get("mediaType") or "")
+    except (ValueError, AttributeError):
+        return ""
+    return "" if config in ("", OCI_CONFIG, DOCKER_CONFIG) else str(document.get("artifactType") or config)
+
+
 def choose(data: bytes, wanted: Platform, what: str) -> Descriptor:
     """The manifest of an index that fits `wanted` best: an exact variant, then none, then a lower one."""
     document = _document(data, what)

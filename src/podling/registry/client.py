@@ -99,7 +99,8 @@ class Client:
     ) -> urllib3.BaseHTTPResponse:
         """One request with authentication and retries; the response's body is not read yet.
 
-        `path` is below /v2/, or a whole URL that the registry gave. `body` gives the pieces to send, anew for each attempt.
+        `path` is below /v2/, or with a slash at its start below the root, or a whole URL that the registry gave.
+        `body` gives the pieces to send, anew for each attempt.
         `also` is a further scope that the token should cover.
         """
         scope = f"repository:{repository}:{actions}" if repository else ""
@@ -111,16 +112,19 @@ class Client:
         attempt = 0
         challenged = False
         while True:
-            url = path if "://" in path else f"{self._scheme}://{self._api_host}/v2/{path}"
+            url = path
+            if "://" not in path:
+                url = f"{self._scheme}://{self._api_host}{path if path.startswith('/') else '/v2/' + path}"
             sent = dict(headers or {})
             if scope in self._tokens:
                 sent["Authorization"] = self._tokens[scope]
             try:
                 response = self._follow(method, url, sent, body)
             except urllib3.exceptions.HTTPError as error:
-                if self._may_fall_back(error):
-                    self._scheme = "http"
-                    continue
+                if url.startswith("https:") and (self._scheme == "http" or self._may_fall_back(error)):
+                    self._scheme = "http"  # or another thread of ours was first
+                    if "://" not in path:
+                        continue
                 if attempt >= self.access.retries or _is_final(error):
                     raise self.unreachable(error) from None
             else:

@@ -160,9 +160,12 @@ class Store:
         manifest = parse_manifest(kept.manifest, kind, name)
         descriptors = manifest.layers
         if len(descriptors) != len(kept.layers):
-            raise StateError(f"{self.root}: image {id[:12]} has {len(kept.layers)} layers, its manifest {len(descriptors)}")
-        wanted = parse(name)
-        asked = [full for full in kept.names if wanted.registry and full == str(wanted.tagged())] or kept.names
+            raise StateError(
+                f"{self.root}: image {id[:12]} has {len(kept.layers)} layers, its manifest {len(descriptors)}"
+            )
+        tagged = parse(name).tagged() if not is_hex(name) else None
+        suffix = str(tagged) if tagged and tagged.registry else f"/{tagged}"
+        asked = [full for full in kept.names if tagged and (full == suffix or full.endswith(suffix))] or kept.names
         return SourceImage(
             manifest=kept.manifest, media_type=kind, config=kept.config, names=[] if is_hex(name) else asked[:1],
             descriptors=descriptors, layers=[_source(layer) for layer in kept.layers],
@@ -170,7 +173,9 @@ class Store:
 
 
 def _digests(record: dict[str, Any]) -> list[str]:
-    found = [name.removeprefix("manifest-") for name in record.get("big-data-names") or () if name.startswith("manifest-")]
+    found = [
+        name.removeprefix("manifest-") for name in record.get("big-data-names") or () if name.startswith("manifest-")
+    ]
     return [*found, str(record.get("digest") or "")]
 
 

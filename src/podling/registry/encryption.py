@@ -42,7 +42,7 @@ def _unb64url(text: str) -> bytes:
 
 
 def _oaep() -> padding.OAEP:
-    return padding.OAEP(mgf=padding.MGF1(hashes.SHA1()), algorithm=hashes.SHA1(), label=None)  # noqa: S303 - RSA-OAEP of RFC 7518
+    return padding.OAEP(mgf=padding.MGF1(hashes.SHA1()), algorithm=hashes.SHA1(), label=None)  # RSA-OAEP of RFC 7518
 
 
 # -- wrapping keys
@@ -51,7 +51,8 @@ def _public_key(text: str) -> rsa.RSAPublicKey:
     protocol, colon, path = text.partition(":")
     if not colon or protocol != "jwe":
         raise InvalidInput(
-            f"--encryption-key {text!r}: only jwe: with an RSA key is supported", hint="--encryption-key jwe:/path/public.pem"
+            f"--encryption-key {text!r}: only jwe: with an RSA key is supported",
+            hint="--encryption-key jwe:/path/public.pem",
         )
     pem = _read(path)
     key: object

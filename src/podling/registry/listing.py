@@ -62,8 +62,7 @@ def tags(client: Client, repository: str) -> Iterator[str]:
 def search(client: Client, term: str, limit: int) -> list[Found]:
     """Repositories whose names or descriptions have `term`: by the search API of version 1, or by the catalogue where a
     registry has none."""
-    host = "index.docker.io" if client.host == "docker.io" else ""
-    base = f"https://{host}" if host else client.base
+    base = "https://index.docker.io" if client.host == "docker.io" else ""
     try:
         response = client.request("GET", "", f"{base}/v1/search?q={quote(term)}&n={limit}")
         client.check(response, "search")

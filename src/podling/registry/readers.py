@@ -87,7 +87,9 @@ def _select(position: int, names: list[str], wanted: str) -> bool:
 
 
 def _missing(files: Files, wanted: str) -> NotFound:
-    return NotFound(f"{files.path}: there is no image {wanted!r} in it", hint="leave the name out to take what there is")
+    return NotFound(
+        f"{files.path}: there is no image {wanted!r} in it", hint="leave the name out to take what there is"
+    )
 
 
 # -- docker save
@@ -154,9 +156,7 @@ def _layout_images(files: Files, platform: Platform, wanted: str) -> list[Source
     try:
         for position, entry in enumerate(layout_entries(files)):
             annotations = entry.get("annotations") or {}
-            names = [
-                annotations[key] for key in ("io.containerd.image.name", REF_NAME) if annotations.get(key)
-            ]
+            names = [annotations[key] for key in ("io.containerd.image.name", REF_NAME) if annotations.get(key)]
             if not _select(position, names, wanted):
                 continue
             digest, kind, index = str(entry["digest"]), str(entry.get("mediaType", OCI_MANIFEST)), b""

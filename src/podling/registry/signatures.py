@@ -44,7 +44,9 @@ def payload(digest: str, reference: str, *, cosign: bool = False) -> bytes:
     }
     from podling.version import VERSION
 
-    return json.dumps({"critical": critical, "optional": {"creator": f"podling {VERSION}"}}, separators=(",", ":")).encode()
+    return json.dumps(
+        {"critical": critical, "optional": {"creator": f"podling {VERSION}"}}, separators=(",", ":")
+    ).encode()
 
 
 def read_claim(data: bytes, *, cosign: bool = False) -> Claim:
@@ -54,7 +56,8 @@ def read_claim(data: bytes, *, cosign: bool = False) -> Claim:
         if critical["type"] != (_COSIGN if cosign else _SIMPLE):
             raise InvalidInput(f"the signature is of type {critical['type']!r}")
         return Claim(
-            digest=str(critical["image"]["docker-manifest-digest"]), reference=str(critical["identity"]["docker-reference"])
+            digest=str(critical["image"]["docker-manifest-digest"]),
+            reference=str(critical["identity"]["docker-reference"]),
         )
     except (ValueError, KeyError, TypeError) as error:
         raise InvalidInput(f"the signature's content makes no sense: {error}") from None
@@ -81,7 +84,9 @@ def sign_with_gpg(data: bytes, key: str, passphrase_file: str = "") -> bytes:
     code, out, err = _gpg([*extra, "--local-user", key, "--sign", "--output", "-"], data)
     if code:
         lines = [line for line in err.strip().splitlines() if "using" not in line] or ["gpg failed"]
-        raise PodlingError(f"signing with the key {key} failed: {lines[-1]}", hint="`gpg --list-secret-keys` shows your keys")
+        raise PodlingError(
+            f"signing with the key {key} failed: {lines[-1]}", hint="`gpg --list-secret-keys` shows your keys"
+        )
     return out
 
 
@@ -115,7 +120,9 @@ class KeyRing:
         words = [line.split()[1:] for line in err.splitlines() if line.startswith("[GNUPG:] ")]
         good = {line[0] for line in words if line}
         if code or "GOODSIG" not in good or "VALIDSIG" not in good:
-            why = next((name for name in ("EXPKEYSIG", "REVKEYSIG", "EXPSIG", "BADSIG", "NO_PUBKEY") if name in good), "")
+            why = next(
+                (name for name in ("EXPKEYSIG", "REVKEYSIG", "EXPSIG", "BADSIG", "NO_PUBKEY") if name in good), ""
+            )
             raise InvalidInput(
                 {
                     "EXPKEYSIG": "its key has expired", "REVKEYSIG": "its key was revoked", "EXPSIG": "it has expired",
@@ -362,7 +369,12 @@ def attach(client: Client, remote: Reference, digest: str, data: bytes, signatur
         }
     )  # fmt: skip
     config = json.dumps(
-        {"architecture": "", "os": "", "config": {}, "rootfs": {"type": "layers", "diff_ids": [layer["digest"] for layer in layers]}}
+        {
+            "architecture": "",
+            "os": "",
+            "config": {},
+            "rootfs": {"type": "layers", "diff_ids": [layer["digest"] for layer in layers]},
+        }
     ).encode()
     upload_small(client, remote.repository, config)
     manifest = {

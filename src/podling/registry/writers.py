@@ -31,6 +31,8 @@ class Destination:
 
     #: how layers are compressed there when nobody asks: "" is not at all
     compression = "gzip"
+    #: the one manifest format that it takes, or "" where it takes both
+    format = ""
     #: several blobs may be written at the same time
     parallel = False
     #: it can keep an index with several images
@@ -100,7 +102,7 @@ class Folder(Destination):
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self._made = not os.path.exists(path)
+        self._made = _first_missing(path)
         self._new: list[str] = []
         try:
             os.makedirs(path, exist_ok=True)
@@ -134,11 +136,19 @@ class Folder(Destination):
 
     def abandon(self) -> None:
         if self._made:
-            remove_tree(self.path)
+            remove_tree(self._made)
             return
         for path in self._new:
             if os.path.exists(path):
                 os.unlink(path)
+
+
+def _first_missing(path: str) -> str:
+    """The highest folder on the way to `path` that does not exist yet; "" when all do."""
+    missing = ""
+    while path not in ("", "/") and not os.path.lexists(path):
+        missing, path = path, os.path.dirname(path)
+    return missing
 
 
 class DirFolder(Folder):
@@ -168,6 +178,8 @@ class DirFolder(Folder):
 
 class LayoutFolder(Folder):
     """oci: an image layout in a folder (image-spec image-layout.md); other images in it stay."""
+
+    format = "oci"
 
     def has(self, digest: str, places: list[str]) -> bool:
         algorithm, _, value = digest.partition(":")
@@ -257,6 +269,8 @@ class Tar(Destination):
 
 class LayoutTar(Tar):
     """oci-archive."""
+
+    format = "oci"
 
     def __init__(self, out: IO[bytes], temporary: str) -> None:
         super().__init__(out, temporary)

@@ -101,8 +101,9 @@ def _names_in(lowers: list[str], path: str) -> set[str]:
     return names
 
 
-def tree_changes(old: str, new: str) -> list[Change]:
-    """As `overlay_changes`, between two whole trees: by kind, owner, mode, size, time and link."""
+def tree_changes(old: str, new: str, *, content: bool = False) -> list[Change]:
+    """As `overlay_changes`, between two whole trees: by kind, owner, mode, size, time and link, and with `content` by what is
+    in files that are alike in all that."""
     found: list[Change] = []
 
     def walk(path: str) -> None:
@@ -124,7 +125,9 @@ def tree_changes(old: str, new: str) -> list[Change]:
                 walk(inner)
                 if len(found) == start + 1 and _same(before[name], info, "", ""):
                     found.pop()
-            elif not _same(before[name], info, old + inner, new + inner):
+            elif not _same(before[name], info, old + inner, new + inner) or (
+                content and stat.S_ISREG(info.st_mode) and not _same_content(old + inner, new + inner)
+            ):
                 found.append((CHANGED, inner))
 
     walk("")
@@ -155,6 +158,16 @@ def _same(one: os.stat_result, other: os.stat_result, old: str, new: str) -> boo
     if stat.S_ISLNK(one.st_mode):
         return os.readlink(old) == os.readlink(new)
     return (one.st_size, one.st_mtime_ns) == (other.st_size, other.st_mtime_ns)
+
+
+def _same_content(old: str, new: str) -> bool:
+    with open(old, "rb") as one, open(new, "rb") as other:
+        while True:
+            pieces = one.read(_CHUNK), other.read(_CHUNK)
+            if pieces[0] != pieces[1]:
+                return False
+            if not pieces[0]:
+                return True
 
 
 # -- as a tar

@@ -207,7 +207,11 @@ def read_table(annotations: dict[str, str], fetch: Callable[[int, int], bytes]) 
                 return None
             pieces.append(
                 Piece(
-                    path=bare, digest=entry["digest"], size=int(item["size"]), start=int(entry.get("offset") or 0), end=ends[bare]
+                    path=bare,
+                    digest=entry["digest"],
+                    size=int(item["size"]),
+                    start=int(entry.get("offset") or 0),
+                    end=ends[bare],
                 )
             )
     return Table(pieces)

@@ -32,7 +32,12 @@ def _save(app: App, args: Args) -> int:
         raise UsageError("refusing to save to terminal. Use -o flag or redirect")
     app.engine.call(
         ops.SaveImages(
-            names=args.rest, path=args.output, fd=1, format=args.format, compress=args.compress, uncompressed=args.uncompressed
+            names=args.rest,
+            path=args.output,
+            fd=1,
+            format=args.format,
+            compress=args.compress,
+            uncompressed=args.uncompressed,
         )
     )
     return 0

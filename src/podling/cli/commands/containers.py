@@ -79,8 +79,8 @@ _LATEST = Flag("latest", "l", "bool", "The container created last")
 
 
 def _commit(app: App, args: Args) -> int:
-    from podling.core.options import CommitOptions
     from podling.engine.catalogue.containers import CommitContainer
+    from podling.engine.types import CommitOptions
 
     app.quiet = args.quiet
     config = ""

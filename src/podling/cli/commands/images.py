@@ -28,7 +28,7 @@ def _images(app: App, args: Args) -> int:
     if args.sort not in _SORTS:
         raise UsageError(f"invalid --sort {args.sort!r}", hint=f"sort by {', '.join(_SORTS)}")
     images: list[Image] = app.engine.call(
-        ops.ListImages(names=args.rest, filters=args.filter, all=args.all, history=args.history)
+        ops.ListImages(names=args.rest, filters=args.filter, all=args.all, history=args.history or bool(args.format))
     )
     if args.format and Format(args.format).is_json:
         print_rows(app, "json", [_json(image) for image in images], {})
@@ -209,7 +209,9 @@ def _tree(app: App, args: Args) -> int:
         ends = not any(other.depth == layer.depth for other in _until_shallower(later, layer.depth))
         mark = "└── " if ends else "├── "
         tops = f" Top Layer of: [{' '.join(layer.tops)}]" if layer.tops else ""
-        lines.append(f"{'    ' * layer.depth}{mark}ID: {layer.id[:12]} Size: {human_size(layer.size, space=False)}{tops}")
+        lines.append(
+            f"{'    ' * layer.depth}{mark}ID: {layer.id[:12]} Size: {human_size(layer.size, space=False)}{tops}"
+        )
     app.out("\n".join(lines))
     return 0
 
@@ -228,9 +230,7 @@ def _mount(app: App, args: Args) -> int:
     if args.format == "json":
         from podling.oci import json
 
-        rows = [
-            {"id": image.id, "Repositories": image.names, "mountpoint": path} for image, path in mounted
-        ]
+        rows = [{"id": image.id, "Repositories": image.names, "mountpoint": path} for image, path in mounted]
         app.out(json.pretty(rows, 1))
     elif len(args.rest) == 1:
         app.out(mounted[0][1])

@@ -22,8 +22,8 @@ from podling.cli.commands.registries import (
 )
 from podling.cli.flags import Flag, UsageError
 from podling.cli.output import Format, ago, human_size, print_rows, table
-from podling.core.options import AddOptions, ArtifactOptions, Platforms
 from podling.engine.catalogue import lists as ops
+from podling.engine.types import AddOptions, ArtifactOptions, Platforms
 from podling.oci import json
 
 TYPE_CHECKING = False
@@ -186,9 +186,7 @@ def _artifact_inspect(app: App, args: Args) -> int:
 
 
 def _artifact_extract(app: App, args: Args) -> None:
-    app.engine.call(
-        ops.ExtractArtifact(name=args.rest[0], target=args.rest[1], title=args.title, digest=args.digest)
-    )
+    app.engine.call(ops.ExtractArtifact(name=args.rest[0], target=args.rest[1], title=args.title, digest=args.digest))
 
 
 def _artifact_pull(app: App, args: Args) -> int:

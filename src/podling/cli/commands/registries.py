@@ -227,7 +227,9 @@ def _login(app: App, args: Args) -> int:
 
 def _prompt(text: str, *, secret: bool = False) -> str:
     if not os.isatty(0):
-        raise UsageError("there is no terminal to ask for the user name and the password", hint="--username NAME --password-stdin")
+        raise UsageError(
+            "there is no terminal to ask for the user name and the password", hint="--username NAME --password-stdin"
+        )
     if secret:
         import getpass
 

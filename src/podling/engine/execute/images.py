@@ -35,7 +35,14 @@ def push(ctx: Context, op: ops.PushImage) -> str:
     )  # fmt: skip
     signers = Signers(gpg=op.sign_by, sigstore=op.sign_by_sigstore, passphrase_file=op.sign_passphrase_file)
     return push(
-        ctx, op.name, op.target, op.access, options, signers, compress=op.compress, remove_signatures=op.remove_signatures
+        ctx,
+        op.name,
+        op.target,
+        op.access,
+        options,
+        signers,
+        compress=op.compress,
+        remove_signatures=op.remove_signatures,
     )
 
 

@@ -24,9 +24,7 @@ def signers(op: SigningOperation) -> Signers:
 
 
 def create_manifest(ctx: Context, op: ops.CreateManifest) -> str:
-    return manifests.create(
-        ctx, op.name, op.images, op.access, all=op.all, amend=op.amend, annotations=op.annotations
-    )
+    return manifests.create(ctx, op.name, op.images, op.access, all=op.all, amend=op.amend, annotations=op.annotations)
 
 
 def add_to_manifest(ctx: Context, op: ops.AddToManifest) -> str:
