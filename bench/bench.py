@@ -99,15 +99,31 @@ def big_layers(work: Path, count: int, total: int) -> list[bytes]:
     return layers
 
 
+def many_layers(count: int) -> list[bytes]:
+    """Small layers of a few files each."""
+    generator = random.Random(2)
+    layers = []
+    for part in range(count):
+        buffer = io.BytesIO()
+        with tarfile.open(fileobj=buffer, mode="w") as out:
+            for number in range(5):
+                data = generator.randbytes(20_000) + b"text " * 4_000
+                info = tarfile.TarInfo(f"data/{part}/{number}")
+                info.size = len(data)
+                out.addfile(info, io.BytesIO(data))
+        layers.append(buffer.getvalue())
+    return layers
+
+
 @contextmanager
-def registry(work: Path) -> Iterator[str]:
-    """docker-registry on loopback with the image bench/big; its name."""
+def registry(work: Path, name: str, *images: str) -> Iterator[str]:
+    """docker-registry on loopback with those of the images `big` and `layers` that are named; its host and port."""
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
-    config = work / "registry.yml"
+    config = work / f"{name}.yml"
     config.write_text(
-        f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {work}/registry}}}}\n"
+        f"version: 0.1\nlog: {{level: error}}\nstorage: {{filesystem: {{rootdirectory: {work}/{name}}}}}\n"
         f"http: {{addr: 127.0.0.1:{port}}}\n"
     )
     process = subprocess.Popen(
@@ -119,14 +135,17 @@ def registry(work: Path) -> Iterator[str]:
                 if sock.connect_ex(("127.0.0.1", port)) == 0:
                     break
             time.sleep(0.05)
-        push(port, big_layers(work, 15_000, 300_000_000))
-        yield f"127.0.0.1:{port}/big:latest"
+        if "big" in images:
+            push(port, "big", big_layers(work, 15_000, 300_000_000))
+        if "layers" in images:
+            push(port, "layers", many_layers(61))
+        yield f"127.0.0.1:{port}"
     finally:
         process.kill()
         process.wait()
 
 
-def push(port: int, tars: list[bytes]) -> None:
+def push(port: int, repository: str, tars: list[bytes]) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port)
 
     def call(method: str, path: str, body: bytes, kind: str = "application/octet-stream") -> str:
@@ -137,7 +156,7 @@ def push(port: int, tars: list[bytes]) -> None:
 
     def blob(data: bytes) -> dict[str, object]:
         digest = "sha256:" + hashlib.sha256(data).hexdigest()
-        location = call("POST", "/v2/big/blobs/uploads/", b"")
+        location = call("POST", f"/v2/{repository}/blobs/uploads/", b"")
         path = location[location.index("/v2/") :]
         call("PUT", f"{path}{'&' if '?' in path else '?'}digest={digest}", data)
         return {"digest": digest, "size": len(data)}
@@ -151,7 +170,7 @@ def push(port: int, tars: list[bytes]) -> None:
         "layers": [{"mediaType": f"{kind}.layer.v1.tar+gzip", **blob(gzip.compress(tar, 6))} for tar in tars],
         "config": {"mediaType": f"{kind}.config.v1+json", **blob(json.dumps(config).encode())},
     }
-    call("PUT", "/v2/big/manifests/latest", json.dumps(manifest).encode(), f"{kind}.manifest.v1+json")
+    call("PUT", f"/v2/{repository}/manifests/latest", json.dumps(manifest).encode(), f"{kind}.manifest.v1+json")
 
 
 # -- the rows
@@ -186,15 +205,34 @@ def memory(engine: Engine) -> float:
     return total / max(len(engine.output("ps", "-q").split()), 1)
 
 
-def rows(pull_name: str) -> dict[str, tuple[str, int, Row]]:
-    """Name: title, rounds, function."""
+def rows(work: Path, source: str = "", target: str = "") -> dict[str, tuple[str, int, Row]]:
+    """Name: title, rounds, function. `source` and `target` are registries; the second is emptied for each push."""
 
     def command(*args: str, store: str = "main") -> Row:
         return lambda engine: engine.run(*args, store=store)
 
-    def pull(engine: Engine) -> float:
-        engine.run("rmi", "-f", pull_name, check=False)
-        return engine.run("pull", "-q", "--tls-verify=false", pull_name)
+    def pull(name: str) -> Row:
+        def row(engine: Engine) -> float:
+            engine.run("rmi", "-f", f"{source}/{name}", check=False)
+            return engine.run("pull", "-q", "--tls-verify=false", f"{source}/{name}")
+
+        return row
+
+    def send(engine: Engine) -> float:
+        shutil.rmtree(work / "target", ignore_errors=True)
+        engine.run("pull", "-q", "--tls-verify=false", f"{source}/big")
+        return engine.run("push", "-q", "--tls-verify=false", f"{source}/big", f"{target}/big")
+
+    def save(engine: Engine) -> float:
+        engine.run("pull", "-q", "--tls-verify=false", f"{source}/big")
+        (work / "saved.tar").unlink(missing_ok=True)
+        return engine.run("save", "-q", "-o", str(work / "saved.tar"), f"{source}/big")
+
+    def load(engine: Engine) -> float:
+        if not (work / "saved.tar").exists():
+            save(engine)
+        engine.run("rmi", "-f", f"{source}/big", check=False)
+        return engine.run("load", "-q", "-i", str(work / "saved.tar"))
 
     return {
         "version": ("--version", 20, command("--version")),
@@ -208,12 +246,18 @@ def rows(pull_name: str) -> dict[str, tuple[str, int, Row]]:
         "run-d": ("run -d + rm -f", 10, run_and_remove),
         "exec": ("exec C true", 15, command("exec", "bench-up", "true")),
         "start-stop": ("start + stop -t0", 10, start_stop),
-        "pull": ("pull 300 MB, 15,000 files", 3, pull),
+        "images300": ("images, 300 images", 7, command("images", store="images")),
+        "pull": ("pull 300 MB, 15,000 files", 3, pull("big")),
+        "pull61": ("pull 61 layers", 3, pull("layers")),
+        "push": ("push 300 MB, 15,000 files", 3, send),
+        "save": ("save 300 MB", 3, save),
+        "load": ("load 300 MB", 3, load),
         "memory": ("memory per running container, KiB", 1, memory),
     }
 
 
-STORES = {"empty": 0, "hundred": 100, "thousand": 1000}
+STORES = {"empty": 0, "hundred": 100, "thousand": 1000, "images": 0}
+REGISTRY_ROWS = {"pull", "pull61", "push", "save", "load"}
 
 
 def prepare(engine: Engine, wanted: set[str], tar: bytes) -> None:
@@ -221,11 +265,13 @@ def prepare(engine: Engine, wanted: set[str], tar: bytes) -> None:
     engine.run("run", "-d", "--name", "bench-up", NONE, IMAGE, "sleep", "100000")
     engine.run("create", "--name", "bench-stop", NONE, IMAGE, "sleep", "100000")
     for store, count in STORES.items():
-        if {"empty": "ps0", "hundred": "ps100", "thousand": "ps1000"}[store] not in wanted:
+        if {"empty": "ps0", "hundred": "ps100", "thousand": "ps1000", "images": "images300"}[store] not in wanted:
             continue
         engine.run("import", "-", IMAGE, store=store, stdin=tar)
         for _ in range(count):
             engine.run("create", NONE, IMAGE, "true", store=store)
+        for number in range(300 if store == "images" else 0):
+            engine.run("import", "-c", f"LABEL n={number}", "-", f"localhost/image{number}:1", store=store, stdin=tar)
 
 
 def clean(engine: Engine) -> None:
@@ -252,15 +298,16 @@ def main() -> None:
     containers_conf(work / "containers.conf")
     engines = [Engine("podman", options.podman, work), Engine("podling", os.path.abspath(options.podling), work)]
     try:
-        wanted = set(options.only.split(",")) if options.only else set(rows(""))
+        wanted = set(options.only.split(",")) if options.only else set(rows(work))
         tar = rootfs()
         for engine in engines:
             prepare(engine, wanted, tar)
-        if "pull" in wanted:
-            with registry(work) as name:
-                measure(engines, rows(name), wanted, options.rounds)
+        if wanted & REGISTRY_ROWS:
+            images = [name for name in ("big", "layers") if name == "big" or "pull61" in wanted]
+            with registry(work, "source", *images) as source, registry(work, "target") as target:
+                measure(engines, rows(work, source, target), wanted, options.rounds)
         else:
-            measure(engines, rows(""), wanted, options.rounds)
+            measure(engines, rows(work), wanted, options.rounds)
     finally:
         for engine in engines:
             clean(engine)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from podling.config.storage import additional_stores
 from podling.errors import AmbiguousName, ImageInUse, InvalidInput, NoSuchImage
 from podling.oci import json
 from podling.oci.record import Record
@@ -106,7 +107,7 @@ def lookup(ctx: Context, text: str) -> Image | None:
         AmbiguousName: an id prefix of several images.
     """
     image = _lookup_here(ctx, text)
-    if image is None:
+    if image is None and additional_stores(ctx.settings.storage_opts):
         from podling.core import shelves
 
         id = shelves.find(ctx, text)
@@ -204,9 +205,9 @@ def config_of(ctx: Context, id: str) -> dict[str, Any]:
 # -- listing
 def _adopt_shelves(ctx: Context) -> None:
     """Rows for images of additional stores that were not used yet, so that they are listed with what is known of them."""
-    from podling.core import shelves
+    if additional_stores(ctx.settings.storage_opts):
+        from podling.core import shelves
 
-    if shelves.paths(ctx):
         for image in shelves.unused(ctx, {id for (id,) in ctx.db.rows("SELECT id FROM images")}):
             shelves.adopt(ctx, image)
 
@@ -244,9 +245,7 @@ def list_images(ctx: Context, names: list[str], filters: list[str], all: bool, *
                 kept[image.shelf] = _shelf_names(image.shelf)
             image.names += [name for name in kept[image.shelf].get(image.id, []) if name not in image.names]
     if kept:
-        from podling.core import shelves
-
-        here = shelves.paths(ctx)
+        here = additional_stores(ctx.settings.storage_opts)
         images = [
             image for image in images
             if not image.shelf or (image.shelf in here and image.id in kept[image.shelf]) or image.containers

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from podling.config.storage import additional_stores
 from podling.errors import StateError, Unsupported
 from podling.oci.image import chain_ids, parse_config
 from podling.oci.record import Record
@@ -17,8 +18,6 @@ if TYPE_CHECKING:
     from podling.core.context import Context
     from podling.registry.containers_storage import KeptImage
     from podling.storage.store import Staged
-
-_OPTIONS = ("additionalimagestore", "overlay.imagestore", "imagestore", "overlay.additionalimagestore")
 
 
 class ShelfImage(Record):
@@ -30,35 +29,7 @@ class ShelfImage(Record):
 
 
 def paths(ctx: Context) -> list[str]:
-    """The shelves: of --storage-opt additionalimagestore=PATH, and of storage.conf."""
-    found = [
-        value
-        for option in ctx.settings.storage_opts
-        for key, _, value in [option.partition("=")]
-        if key in _OPTIONS and value
-    ]
-    return [*found, *(path for path in _configured() if path not in found)]
-
-
-def _configured() -> list[str]:
-    """additionalimagestores of storage.conf(5); the file is parsed only where the list is not empty."""
-    override = os.environ.get("CONTAINERS_STORAGE_CONF")
-    for path in [override] if override else ["/etc/containers/storage.conf", "/usr/share/containers/storage.conf"]:
-        try:
-            with open(path) as file:
-                text = file.read()
-        except OSError:
-            continue
-        lines = [line.partition("#")[0] for line in text.splitlines()]
-        bare = "".join(line.strip() for line in lines)
-        start = bare.find("additionalimagestores")
-        if start < 0 or '"' not in bare[start : bare.find("]", start)]:
-            return []
-        import tomllib
-
-        options = (tomllib.loads(text).get("storage") or {}).get("options") or {}
-        return [str(item) for item in options.get("additionalimagestores") or ()]
-    return []
+    return additional_stores(ctx.settings.storage_opts)
 
 
 def find(ctx: Context, text: str) -> str:

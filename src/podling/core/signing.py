@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import os
+from binascii import a2b_base64
 
 from podling.config import policy as policies
 from podling.errors import AccessDenied, InvalidInput
@@ -131,7 +131,7 @@ def _is_satisfied(
 ) -> bool:
     from podling.registry import signatures
 
-    keys = [_read_key(path) for path in item.keys] + [base64.b64decode(text) for text in item.key_data]
+    keys = [_read_key(path) for path in item.keys] + [a2b_base64(text) for text in item.key_data]
     wants_sigstore = item.type == "sigstoreSigned"
     bodies = [body for _, body in found if signatures.is_sigstore(body) == wants_sigstore]
     if not bodies and not reasons:

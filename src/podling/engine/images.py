@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-
 from podling.engine.catalogue import images as ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     import builtins
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
     from podling.core.images import Image, Removal
@@ -47,14 +45,9 @@ class Images:
         removed, _ = self._engine.call(ops.PruneImages(all=all, filters=[*filters]))
         return removed
 
-    @contextmanager
-    def mounted(self, name: str) -> Iterator[str]:
+    def mounted(self, name: str) -> Mounted:
         """`with engine.images.mounted(name) as path:` the image's files, read-only."""
-        ((image, path),) = self._engine.call(ops.MountImages(names=[name]))
-        try:
-            yield path
-        finally:
-            self._engine.call(ops.UnmountImages(names=[image.id]))
+        return Mounted(self._engine, name)
 
     def list(self, names: Sequence[str] = (), *, filters: Sequence[str] = ()) -> list[Image]:
         """Images, newest first."""
@@ -100,3 +93,20 @@ class Images:
         """Make an image of a root file system in a tar; its id."""
         id: str = self._engine.call(ops.ImportImage(path=path, name=name, changes=[*changes], message=message))
         return id
+
+
+class Mounted:
+    """An image's files on the host, for as long as the `with` block lasts."""
+
+    def __init__(self, engine: Engine, name: str) -> None:
+        self._engine, self._name = engine, name
+        self._id = ""
+
+    def __enter__(self) -> str:
+        ((image, path),) = self._engine.call(ops.MountImages(names=[self._name]))
+        self._id = image.id
+        mounted: str = path
+        return mounted
+
+    def __exit__(self, *_exc: object) -> None:
+        self._engine.call(ops.UnmountImages(names=[self._id]))
