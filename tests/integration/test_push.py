@@ -6,6 +6,7 @@ import gzip
 import hashlib
 import json
 import os
+import pty
 import subprocess
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
@@ -351,6 +352,28 @@ def test_only_missing_files_are_fetched(fresh: Podling, registry: Registry, tmp_
     with_path = fresh.ok("image", "mount", f"{registry.host}/chunks:2")
     assert (Path(with_path) / "data/f9").read_bytes() == files["data/f9"]
     fresh.ok("image", "unmount", "-a")
+
+
+# -- on a terminal
+def test_bars_on_a_terminal_and_lines_in_a_pipe(podling: Podling, registry: Registry, tmp_path: Path) -> None:
+    (tmp_path / "root.tar").write_bytes(layer({"big": os.urandom(3 << 20)}))
+    podling.ok("import", "-q", str(tmp_path / "root.tar"), "bars:1")
+    args = ("push", INSECURE, "bars:1", f"{registry.host}/bars:1")
+    pid, fd = pty.fork()
+    if not pid:
+        os.execve(podling.argv()[0], podling.argv(*args), {**podling.env, "TERM": "xterm", "COLUMNS": "120"})
+    text = b""
+    try:
+        while piece := os.read(fd, 4096):
+            text += piece
+    except OSError:  # a pseudo-terminal ends so
+        pass
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    assert b"3.2/3.2 MB" in text and b"Writing manifest" in text
+    assert text.rstrip().endswith(b"\x1b[?25h")  # the cursor is shown again
+    done = podling("push", INSECURE, "bars:1", f"{registry.host}/bars:2")
+    assert "\x1b" not in done.stderr and done.stderr.splitlines()[0].endswith("skipped: already exists")
+    podling.ok("rmi", "bars:1")
 
 
 # -- encryption

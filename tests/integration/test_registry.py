@@ -7,6 +7,8 @@ import gzip
 import json
 import os
 import signal
+import subprocess
+import tarfile
 import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler
@@ -421,3 +423,60 @@ def test_truncated_and_corrupt_gzip(fresh: Podling, tail: bytes) -> None:
         error = fresh.fails(125, "pull", INSECURE, server.name)
         assert "gzip" in error or "archive" in error
     nothing_stored(fresh)
+
+
+@pytest.mark.parametrize("damage", ["cut", "changed"])
+def test_truncated_and_corrupt_zstd(fresh: Podling, damage: str) -> None:
+    tar = layer({"etc/x": os.urandom(50_000)})
+
+    def spoil(data: bytes) -> bytes:
+        packed = zstandard.ZstdCompressor(write_checksum=True).compress(data)
+        return packed[:-2000] if damage == "cut" else packed[:-2000] + bytes(2000)
+
+    image = small_image()
+    broken = Image([tar], compress=spoil)
+    image.manifest, image.blobs = broken.manifest, broken.blobs
+    with misbehaving(image) as server:
+        error = fresh.fails(125, "pull", INSECURE, server.name)
+        assert "zstd" in error or "archive" in error
+    nothing_stored(fresh)
+
+
+def test_a_layer_that_inflates_without_end(tmp_path: Path) -> None:
+    """3 MB that become 3 GB: the disk's limit ends it, in little memory, and the space comes back."""
+    block = gzip.compress(bytes(1 << 20) * 100, 9)
+    header = tarfile.TarInfo("zeros")
+    header.size = 100 * 30 << 20
+    bomb = Image([layer({"x": b"x"})])
+    blob = gzip.compress(header.tobuf()) + block * 30
+    document = json.loads(bomb.manifest)
+    document["layers"][0].update(digest=digest(blob), size=len(blob))
+    bomb.manifest = json.dumps(document).encode()
+    bomb.blobs[digest(blob)] = blob
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=40m", "tmpfs", tmp_path], check=True)
+    try:
+        podling = Podling(str(tmp_path))
+        with misbehaving(bomb) as server:
+            argv = podling.argv("pull", INSECURE, server.name)
+            done = subprocess.run(
+                ["/bin/sh", "-c", 'ulimit -v 1500000; exec "$@"', "sh", *argv],
+                capture_output=True,
+                env=podling.env,
+                timeout=60,
+            )
+        assert done.returncode == 125 and b"no space left" in done.stderr
+        assert podling.folders()["layers"] == [] and podling.ok("images", "-aq") == ""
+        assert os.statvfs(tmp_path).f_bavail * 4096 > 30 << 20
+    finally:
+        subprocess.run(["umount", "-l", tmp_path], check=True)
+
+
+def test_equal_content_on_other_layers_is_not_fetched_again(fresh: Podling) -> None:
+    same = layer({"data": None, "data/big": os.urandom(2 << 20)})
+    first, second = Image([layer({"a": b"a"}), same]), Image([layer({"b": b"b"}), same])
+    with misbehaving(first) as server:
+        fresh.ok("pull", "-q", INSECURE, server.name)
+    with misbehaving(second) as server:
+        fresh.ok("pull", "-q", INSECURE, server.name)
+        fetched = [path.rpartition("/")[2] for _, path, _ in server.requests if "/blobs/" in path]
+    assert second.layers[1] not in fetched

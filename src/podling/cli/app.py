@@ -59,8 +59,8 @@ class App:
             write(2, f"WARN: {text}\n")
 
     def progress(self, text: str) -> None:
-        if self.quiet:
-            return
+        if self.quiet or (self._bars and text.startswith("Copying ") and ":" not in text.partition("sha256:")[2]):
+            return  # a bar says it
         if self._shown is not None:
             self._shown.line(text)
         else:

@@ -40,8 +40,7 @@ class Bars:
 
     def line(self, text: str) -> None:
         """A line above the bars."""
-        if not text.startswith("Copying "):  # the bar itself says so
-            self._progress.console.print(text, markup=False, highlight=False)
+        self._progress.console.print(text, markup=False, highlight=False)
 
     def close(self) -> None:
         self._progress.stop()

@@ -22,10 +22,11 @@ class Flag:
     """One flag.
 
     `kind`: bool, tristate (a bool that may be left open), string, int, float, list (repeatable) or slice (repeatable, commas
-    separate). `value` names the value in help; `bare` is what the flag means without a value, where it may stand alone.
+    separate). `value` names the value in help; `bare` is what the flag means without a value, where it may stand alone. A
+    `hidden` one is not in help: it is there for the scripts of others.
     """
 
-    __slots__ = ("bare", "default", "field", "help", "kind", "name", "short", "value")
+    __slots__ = ("bare", "default", "field", "help", "hidden", "kind", "name", "short", "value")
 
     def __init__(
         self,
@@ -38,12 +39,14 @@ class Flag:
         field: str = "",
         value: str = "",
         bare: str | None = None,
+        hidden: bool = False,
     ) -> None:
         self.name, self.short, self.kind, self.help = name, short, kind, help
         blank: dict[str, Any] = {"bool": False, "string": "", "int": 0, "float": 0.0, "list": [], "slice": []}
         self.default = blank.get(kind) if default is None else default
         self.field = field or name.replace("-", "_")
         self.value = value
+        self.hidden = hidden
         self.bare = "true" if kind in ("bool", "tristate") else bare
 
     def convert(self, text: str, before: Any) -> Any:

@@ -20,7 +20,7 @@ def _wrapped(lines: list[tuple[str, str]]) -> str:
 
 def _flag_lines(flags: tuple[Flag, ...]) -> list[tuple[str, str]]:
     lines = []
-    for flag in sorted(flags, key=lambda flag: flag.name):
+    for flag in sorted((flag for flag in flags if not flag.hidden), key=lambda flag: flag.name):
         left = f"  -{flag.short}, --{flag.name}" if flag.short else f"      --{flag.name}"
         if flag.kind in _VALUES:
             left += f" {flag.value or _VALUES[flag.kind]}"

@@ -31,20 +31,25 @@ def _temporary(ctx: Context) -> str:
     return folder
 
 
-def load(ctx: Context, path: str = "", fd: int = -1) -> list[str]:
+def load(ctx: Context, path: str = "", fd: int = -1, signature_policy: str = "") -> list[str]:
     """Read images from an archive, a folder or a URL, or from the descriptor `fd`; the names (or ids) of what was loaded.
 
     Raises:
         BadArchive, DigestMismatch, StorageFull: images before the broken one are stored, that one is not.
     """
+    from podling.core import signing
     from podling.registry.files import open_files
-    from podling.registry.readers import read_images
+    from podling.registry.readers import read_images, transport_of
+    from podling.registry.transports import Place
 
     ctx.recover()
     chunks = download(path) if is_url(path) else None if path else read_fd(fd)
     files, spooled = open_files(path, _temporary(ctx), chunks)
     try:
         loaded = []
+        signing.check_place(
+            Place(transport=transport_of(files), path=os.path.abspath(path) if path else ""), signature_policy
+        )
         for image in read_images(files, host_platform()):
             names = [loaded_name(name) for name in image.names]
             id = store_source(ctx, image, names, action="load")

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
     from podling.core.context import Context
     from podling.core.signing import Signers
+    from podling.registry.client import Client
     from podling.registry.writers import Destination
 
 TITLE = "org.opencontainers.image.title"
@@ -315,8 +316,8 @@ def remove(ctx: Context, names: list[str], *, all: bool, ignore: bool) -> tuple[
     return done, errors
 
 
-def pull(ctx: Context, name: str, access: RegistryAccess) -> str:
-    """Fetch an artifact; the digest of its manifest.
+def pull(ctx: Context, name: str, access: RegistryAccess, keys: list[str]) -> str:
+    """Fetch an artifact; the digest of its manifest. `keys` open encrypted files, which makes it another manifest.
 
     Raises:
         NotFound, AccessDenied, RegistryError, DigestMismatch.
@@ -336,13 +337,12 @@ def pull(ctx: Context, name: str, access: RegistryAccess) -> str:
         if media_type in INDEXES or "layers" not in document:
             raise InvalidInput(f"{reference} is no artifact but an index", hint="name one of its manifests by digest")
         signing.check_remote(ctx, reference, endpoint.reference, [digest], client)
-        with ctx.locks.hold("artifact", 0):
+        with ctx.locks.hold("artifact", 0, shared=True):  # nobody collects blobs meanwhile
             for blob in [*document["layers"], document["config"]]:
-                if not os.path.exists(_blob_path(ctx, blob["digest"])):
-                    ctx.progress(f"Copying blob {blob['digest']}")
-                    chunks = client.blob(endpoint.reference.repository, blob["digest"], int(blob["size"]))
-                    measured = ctx.measured(blob["digest"], int(blob["size"]), chunks)
-                    _keep(ctx, measured, blob["digest"])
+                _fetch_blob(ctx, client, endpoint.reference.repository, blob, keys)
+            if any(layer.pop("opened", False) for layer in document["layers"]):
+                body = json.dumps(document).encode()
+                digest = digest_of(body)
             tagged = reference.tag or reference.digest.partition(":")[2][:12]
             _record(ctx, f"{reference.name}:{tagged}", body)
         with ctx.db.write() as tx:
@@ -350,6 +350,31 @@ def pull(ctx: Context, name: str, access: RegistryAccess) -> str:
         return digest
     finally:
         client.close()
+
+
+def _fetch_blob(ctx: Context, client: Client, repository: str, blob: dict[str, Any], keys: list[str]) -> None:
+    """Fetch a blob that is not here. An encrypted one is opened where there are keys: its descriptor changes then."""
+    encrypted = str(blob["mediaType"]).endswith("+encrypted") and bool(keys)
+    if not encrypted and os.path.exists(_blob_path(ctx, blob["digest"])):
+        return
+    ctx.progress(f"Copying blob {blob['digest']}")
+    chunks = client.blob(repository, blob["digest"], int(blob["size"]))
+    measured = ctx.measured(blob["digest"], int(blob["size"]), chunks)
+    if not encrypted:
+        _keep(ctx, measured, blob["digest"])
+        return
+    from podling.registry.encryption import KEYS, OPTIONS, decrypt
+
+    notes = blob.get("annotations") or {}
+    digest, size, _ = _keep(ctx, decrypt(measured, notes, keys))
+    kept = {key: value for key, value in notes.items() if key not in (KEYS, OPTIONS)}
+    blob.update(
+        mediaType=str(blob["mediaType"]).removesuffix("+encrypted"),
+        digest=digest,
+        size=size,
+        annotations=kept,
+        opened=True,
+    )
 
 
 def push(ctx: Context, name: str, access: RegistryAccess, signers: Signers) -> str:

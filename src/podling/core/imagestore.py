@@ -67,7 +67,11 @@ def store_image(
     staged: dict[int, Staged] = {}
     try:
         missing = _lock_missing(ctx, chain, locks)
-        _unpack_all(ctx, missing, chain, document.diff_ids, sources, staged)
+        if missing:
+            from podling.storage.pipeline import BriskThreads
+
+            with BriskThreads():
+                _unpack_all(ctx, missing, chain, document.diff_ids, sources, staged)
         if staged:
             ctx.store.flush()
         size = 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from podling.core import images
+from podling.core import image_removal, images
 from podling.core.access import client_for, connect, push_client
 from podling.core.copy import WriteOptions, write_image
 from podling.core.options import ArtifactOptions, Platforms, RegistryAccess
@@ -326,7 +326,7 @@ def remove_entry(ctx: Context, name: str, member: str) -> tuple[str, str]:
     return image.id, digest
 
 
-def remove_list(ctx: Context, names: list[str], *, ignore: bool) -> tuple[images.Removal, list[Exception]]:
+def remove_list(ctx: Context, names: list[str], *, ignore: bool) -> tuple[image_removal.Removal, list[Exception]]:
     """Remove whole lists; the images in them stay."""
     checked: list[str] = []
     errors: list[Exception] = []
@@ -338,7 +338,7 @@ def remove_list(ctx: Context, names: list[str], *, ignore: bool) -> tuple[images
                 errors.append(error)
         except InvalidInput as error:
             errors.append(error)
-    removal, more = images.remove(ctx, checked, force=True, all=False, ignore=ignore)
+    removal, more = image_removal.remove(ctx, checked, force=True, all=False, ignore=ignore)
     return removal, errors + more
 
 

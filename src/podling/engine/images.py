@@ -10,7 +10,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from podling.core.images import Image, Removal
+    from podling.core.image_removal import Removal
+    from podling.core.images import Image
     from podling.engine.local import Engine
 
 

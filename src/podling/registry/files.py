@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         """Named files: those of a tar, or of a folder."""
 
         path: str
+        is_tar: bool
 
         def find(self, name: str) -> tuple[int, int] | None:
             """(offset, size), or None when there is no such file."""
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 class Archive:
     """The files in an uncompressed tar on disk: name to (offset, size); links are followed within it."""
+
+    is_tar = True
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -104,6 +107,8 @@ class Archive:
 
 class Folder:
     """The files below a folder; links in it do not lead out of it."""
+
+    is_tar = False
 
     def __init__(self, path: str) -> None:
         self.path = path

@@ -69,6 +69,14 @@ def read_images(files: Files, platform: Platform, wanted: str = "") -> list[Sour
     )
 
 
+def transport_of(files: Files) -> str:
+    """The name of the transport that reads `files`."""
+    folder = not files.is_tar
+    if files.find("oci-layout") or not files.find("manifest.json"):
+        return "oci" if folder else "oci-archive"
+    return "dir" if folder else "docker-archive"
+
+
 def _json(data: bytes, what: str) -> Any:
     try:
         return json.loads(data)

@@ -19,7 +19,7 @@ def _load(app: App, args: Args) -> int:
     path = "" if args.input == "-" else args.input
     if not path and os.isatty(0):
         raise UsageError("cannot read from terminal, use command-line redirection or the --input flag")
-    for name in app.engine.call(ops.LoadImages(path=path, fd=0)):
+    for name in app.engine.call(ops.LoadImages(path=path, fd=0, signature_policy=args.signature_policy)):
         app.out(f"Loaded image: {name}")
     return 0
 
@@ -69,6 +69,7 @@ LOAD = Command(
     "Loads the images of a docker-archive or an oci-archive, compressed or not, or of a folder as `save` writes it.",
     Flag("input", "i", "string", "Read a file, a folder or a URL instead of standard input", value="path"),
     Flag("quiet", "q", "bool", "Do not show what is being done"),
+    Flag("signature-policy", "", "string", "Path of another signature policy", value="path", hidden=True),
     most=0,
     examples=("load -i image.tar", "load < image.tar.gz"),
 )
@@ -81,6 +82,7 @@ SAVE = Command(
     Flag("multi-image-archive", "m", "bool", "Allow several images in one archive"),
     Flag("output", "o", "string", "Write to a file instead of standard output", value="file"),
     Flag("quiet", "q", "bool", "Do not show what is being done"),
+    Flag("signature-policy", "", "string", "Nothing is verified on the way out", value="path", hidden=True),
     Flag("uncompressed", "", "bool", "Do not compress the layers in the oci formats"),
     least=1,
     examples=("save -o alpine.tar alpine:3", "save --format oci-archive alpine > alpine.tar"),
@@ -94,6 +96,7 @@ IMPORT = Command(
     Flag("message", "m", "string", "Comment in the image's history"),
     Flag("os", "", "string", "Operating system of the image"),
     Flag("quiet", "q", "bool", "Print the id only"),
+    Flag("signature-policy", "", "string", "A root file system has no signature", value="path", hidden=True),
     Flag("variant", "", "string", "Variant of the architecture"),
     least=1,
     most=2,

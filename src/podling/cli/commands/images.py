@@ -108,6 +108,7 @@ def _json(image: Image) -> dict[str, Any]:
         "History": image.past_names or image.names,
         "IsManifestList": image.kind == "index",
         "ReadOnly": bool(image.shelf),
+        "Dangling": not image.names,
         "Names": image.names,
         "Os": parts[0],
         "Created": image.created // 10**9,
@@ -190,7 +191,7 @@ def _prune(app: App, args: Args) -> int:
         what = "all images without at least one container associated to them" if args.all else "all dangling images"
         if not app.confirm(f"WARNING! This command removes {what}."):
             return 0
-    removed, _ = app.engine.call(ops.PruneImages(all=args.all, filters=args.filter))
+    removed, _ = app.engine.call(ops.PruneImages(all=args.all, filters=args.filter, build_cache=args.build_cache))
     if removed:
         app.out("\n".join(removed))
     return 0
@@ -230,7 +231,10 @@ def _mount(app: App, args: Args) -> int:
     if args.format == "json":
         from podling.oci import json
 
-        rows = [{"id": image.id, "Repositories": image.names, "mountpoint": path} for image, path in mounted]
+        rows = [
+            {"id": image.id, "Names": image.names, "Repositories": image.names, "mountpoint": path}
+            for image, path in mounted
+        ]
         app.out(json.pretty(rows, 1))
     elif len(args.rest) == 1:
         app.out(mounted[0][1])
@@ -330,6 +334,7 @@ PRUNE = Command(
     "[options]",
     "Removes images without a name that no container uses, or with --all every image that no container uses.",
     Flag("all", "a", "bool", "Remove every image that no container uses"),
+    Flag("build-cache", "", "bool", "Remove what builds keep for RUN --mount=type=cache too"),
     Flag("external", "", "bool", "Also images that only containers of other tools use; none of those share this store"),
     Flag("filter", "", "list", "Remove only images that match KEY=VALUE"),
     Flag("force", "f", "bool", "Do not ask"),

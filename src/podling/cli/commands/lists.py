@@ -9,9 +9,11 @@ from podling.cli.commands.registries import (
     AUTHFILE,
     CERT_DIR,
     CREDS,
+    INSECURE,
     QUIET,
     RETRY,
     RETRY_DELAY,
+    SIGNATURE_POLICY,
     SIGNING,
     TLS_VERIFY,
     WRITING,
@@ -111,7 +113,7 @@ def _push(app: App, args: Args) -> int:
         ops.PushManifest(
             name=args.rest[0], target=args.rest[1] if len(args.rest) > 1 else "", all=args.all, format=args.format,
             compression=args.compression_format, compression_level=level(args), force_compression=args.force_compression,
-            add_compression=args.add_compression, remove=args.rm, **signing(args), **access(args),
+            add_compression=args.add_compression, remove=args.rm or args.purge, **signing(args), **access(args),
         )
     )  # fmt: skip
     write_digest(args.digestfile, digest)
@@ -191,7 +193,9 @@ def _artifact_extract(app: App, args: Args) -> None:
 
 def _artifact_pull(app: App, args: Args) -> int:
     app.quiet = args.quiet
-    app.out(app.engine.call(ops.PullArtifact(name=args.rest[0], **access(args))).partition(":")[2])
+    app.out(
+        app.engine.call(ops.PullArtifact(name=args.rest[0], keys=args.decryption_key, **access(args))).partition(":")[2]
+    )
     return 0
 
 
@@ -215,6 +219,7 @@ CREATE = Command(
     Flag("all", "", "bool", "Add every image of those that are lists themselves"),
     Flag("amend", "a", "bool", "Go on with a list that exists"),
     Flag("annotation", "", "list", "Set an annotation of the list: KEY=VALUE"),
+    INSECURE,
     TLS_VERIFY,
     least=1,
     examples=("manifest create app:1", "manifest create app:1 docker://registry.example.com/app:1-amd64"),
@@ -235,6 +240,7 @@ ADD = Command(
     AUTHFILE,
     CERT_DIR,
     CREDS,
+    INSECURE,
     TLS_VERIFY,
     least=2,
     examples=("manifest add app:1 docker://registry.example.com/app:1-arm64", "manifest add --all app:1 alpine"),
@@ -256,7 +262,9 @@ INSPECT = Command(
     "[options] LIST",
     "Shows a manifest list that is here, or at a registry.",
     AUTHFILE,
+    INSECURE,
     TLS_VERIFY,
+    Flag("verbose", "v", "bool", "Docker's; there is nothing more to say", hidden=True),
     least=1,
     most=1,
     examples=("manifest inspect app:1", "manifest inspect docker.io/library/alpine"),
@@ -278,6 +286,9 @@ PUSH = Command(
     RETRY,
     RETRY_DELAY,
     Flag("rm", "", "bool", "Remove the list here when it has been sent"),
+    Flag("purge", "p", "bool", "Docker's word for --rm", hidden=True),
+    Flag("remove-signatures", "", "bool", "Send no signatures of the images; none are ever sent with a list"),
+    INSECURE,
     *SIGNING,
     TLS_VERIFY,
     least=1,
@@ -344,6 +355,7 @@ ARTIFACT_PULL = Command(
     AUTHFILE,
     CERT_DIR,
     CREDS,
+    Flag("decryption-key", "", "list", "Private key for encrypted files: PATH[:PASSWORD]", value="key"),
     QUIET,
     RETRY,
     RETRY_DELAY,
@@ -364,6 +376,7 @@ ARTIFACT_PUSH = Command(
     RETRY,
     RETRY_DELAY,
     *SIGNING,
+    SIGNATURE_POLICY,
     TLS_VERIFY,
     least=1,
     most=1,

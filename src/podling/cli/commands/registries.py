@@ -24,6 +24,10 @@ CREDS = Flag("creds", "", "string", "USER:PASSWORD for the registry")
 TLS_VERIFY = Flag("tls-verify", "", "tristate", "Check the registry's certificate")
 RETRY = Flag("retry", "", "int", "How often to try again after a failure", 3)
 RETRY_DELAY = Flag("retry-delay", "", "string", "How long to wait between attempts, such as 2s")
+#: Docker's: what it verifies there, the signature policy verifies here
+CONTENT_TRUST = Flag("disable-content-trust", "", "bool", "Accepted for Docker's sake", hidden=True)
+SIGNATURE_POLICY = Flag("signature-policy", "", "string", "Path of another signature policy", value="path", hidden=True)
+INSECURE = Flag("insecure", "", "bool", "Docker's word for --tls-verify=false", hidden=True)
 QUIET = Flag("quiet", "q", "bool", "Do not show what is being done")
 SIGNING = (
     Flag("sign-by", "", "string", "Sign with this GPG key", value="key"),
@@ -40,6 +44,8 @@ WRITING = (
 
 def access(args: Args) -> dict[str, Any]:
     """The fields of a registry operation, from those of its flags that the command has."""
+    if vars(args).get("insecure"):
+        vars(args)["tls_verify"] = False
     fields = {"creds": "creds", "authfile": "authfile", "tls_verify": "tls_verify", "cert_dir": "cert_dir"}
     fields |= {"retry": "retries", "retry_delay": "retry_delay"}
     return {field: getattr(args, name) for name, field in fields.items() if name in vars(args)}
@@ -323,7 +329,8 @@ PULL = Command(
     Flag("quiet", "q", "bool", "Print the id only"),
     RETRY,
     RETRY_DELAY,
-    Flag("signature-policy", "", "string", "Path of another signature policy", value="path"),
+    CONTENT_TRUST,
+    SIGNATURE_POLICY,
     TLS_VERIFY,
     Flag("variant", "", "string", "Choose the image of this variant"),
     least=1,
@@ -350,6 +357,8 @@ PUSH = Command(
     RETRY,
     RETRY_DELAY,
     *SIGNING,
+    CONTENT_TRUST,
+    SIGNATURE_POLICY,
     TLS_VERIFY,
     least=1,
     most=2,

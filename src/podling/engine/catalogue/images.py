@@ -159,6 +159,7 @@ class LoadImages(Operation):
     route: ClassVar = "POST /libpod/images/load"
     path: str = ""
     fd: int = -1
+    signature_policy: str = ""
 
 
 class SaveImages(Operation):
@@ -188,6 +189,7 @@ class PruneImages(Operation):
     route: ClassVar = "POST /libpod/images/prune"
     all: bool = False
     filters: list[str] = []
+    build_cache: bool = False
 
 
 class ImageTree(Operation):

@@ -125,6 +125,7 @@ class PullArtifact(RegistryOperation):
     executor: ClassVar = "lists:pull_artifact"
     route: ClassVar = "POST /libpod/artifacts/pull"
     name: str
+    keys: list[str] = []
 
 
 class PushArtifact(SigningOperation):

@@ -9,7 +9,9 @@ if TYPE_CHECKING:
     from typing import Any
 
     from podling.core.context import Context
-    from podling.core.images import Image, Removal, TreeLayer
+    from podling.core.image_details import TreeLayer
+    from podling.core.image_removal import Removal
+    from podling.core.images import Image
     from podling.engine.catalogue import images as ops
 
 
@@ -47,13 +49,13 @@ def push(ctx: Context, op: ops.PushImage) -> str:
 
 
 def prune(ctx: Context, op: ops.PruneImages) -> tuple[list[str], int]:
-    from podling.core.images import prune
+    from podling.core.image_removal import prune
 
-    return prune(ctx, op.filters, all=op.all)
+    return prune(ctx, op.filters, all=op.all, build_cache=op.build_cache)
 
 
 def tree(ctx: Context, op: ops.ImageTree) -> tuple[Image, list[TreeLayer]]:
-    from podling.core.images import tree
+    from podling.core.image_details import tree
 
     return tree(ctx, op.name, dependants=op.dependants)
 
@@ -84,7 +86,7 @@ def list_images(ctx: Context, op: ops.ListImages) -> list[Image]:
 
 
 def remove(ctx: Context, op: ops.RemoveImages) -> tuple[Removal, Report]:
-    from podling.core.images import remove
+    from podling.core.image_removal import remove
 
     removal, errors = remove(ctx, op.names, op.force, op.all, op.ignore, prune=op.prune)
     return removal, Report(errors=errors)
@@ -103,13 +105,13 @@ def untag(ctx: Context, op: ops.UntagImage) -> None:
 
 
 def inspect(ctx: Context, op: ops.InspectImage) -> dict[str, Any]:
-    from podling.core.images import inspect
+    from podling.core.image_details import inspect
 
     return inspect(ctx, op.name)
 
 
 def history(ctx: Context, op: ops.ImageHistory) -> list[dict[str, Any]]:
-    from podling.core.images import history
+    from podling.core.image_details import history
 
     return history(ctx, op.name)
 
@@ -123,7 +125,7 @@ def exists(ctx: Context, op: ops.ImageExists) -> bool:
 def load(ctx: Context, op: ops.LoadImages) -> list[str]:
     from podling.core.archives import load
 
-    return load(ctx, op.path, op.fd)
+    return load(ctx, op.path, op.fd, op.signature_policy)
 
 
 def save(ctx: Context, op: ops.SaveImages) -> None:

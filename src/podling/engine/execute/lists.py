@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from podling.core.artifacts import Artifact
     from podling.core.context import Context
-    from podling.core.images import Removal
+    from podling.core.image_removal import Removal
     from podling.engine.catalogue import lists as ops
     from podling.engine.catalogue.images import SigningOperation
 
@@ -88,7 +88,7 @@ def extract_artifact(ctx: Context, op: ops.ExtractArtifact) -> list[str]:
 
 
 def pull_artifact(ctx: Context, op: ops.PullArtifact) -> str:
-    return artifacts.pull(ctx, op.name, op.access)
+    return artifacts.pull(ctx, op.name, op.access, op.keys)
 
 
 def push_artifact(ctx: Context, op: ops.PushArtifact) -> str:
