@@ -38,26 +38,21 @@ def load(ctx: Context, path: str = "", fd: int = -1, signature_policy: str = "")
         BadArchive, DigestMismatch, StorageFull: images before the broken one are stored, that one is not.
     """
     from podling.core import signing
-    from podling.registry.files import open_files
+    from podling.registry.files import Opened
     from podling.registry.readers import read_images, transport_of
     from podling.registry.transports import Place
 
     ctx.recover()
     chunks = download(path) if is_url(path) else None if path else read_fd(fd)
-    files, spooled = open_files(path, _temporary(ctx), chunks)
-    try:
+    with Opened(path, _temporary(ctx), chunks) as files:
         loaded = []
-        signing.check_place(
-            Place(transport=transport_of(files), path=os.path.abspath(path) if path else ""), signature_policy
-        )
+        place = Place(transport=transport_of(files), path=os.path.abspath(path) if path else "")
+        signing.check_place(place, signature_policy)
         for image in read_images(files, host_platform()):
             names = [loaded_name(name) for name in image.names]
             id = store_source(ctx, image, names, action="load")
             loaded += names or [f"sha256:{id}"]
         return loaded
-    finally:
-        if spooled:
-            os.unlink(spooled)
 
 
 def store_source(

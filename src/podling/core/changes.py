@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from podling.core.containers import Container
     from podling.core.context import Context
     from podling.core.images import Image
-    from podling.storage.changes import Change
+    from podling.storage.changes import Change, View
 
 #: made by the engine for its mounts, not by the container
 _OURS = frozenset(
@@ -37,11 +37,9 @@ def diff(ctx: Context, one: str, other: str = "", kind: str = "") -> list[Change
     """
     first = _subject(ctx, one, kind)
     if other:
-        second = _subject(ctx, other, kind)
-        with _Tree(ctx, second) as old, _Tree(ctx, first) as new:
-            from podling.storage.changes import tree_changes
+        from podling.storage.changes import tree_changes
 
-            return tree_changes(old, new, content=True)
+        return tree_changes(_view(ctx, _subject(ctx, other, kind)), _view(ctx, first), content=True)
     if isinstance(first, images.Image):
         return layer_changes(ctx, first.layer) if first.layer else []
     if not first.layer:
@@ -69,36 +67,21 @@ def _subject(ctx: Context, name: str, kind: str) -> Image | Container:
 
 def layer_changes(ctx: Context, key: int) -> list[Change]:
     """What one layer changes of those below it."""
-    from podling.storage.changes import overlay_changes, tree_changes
+    from podling.storage.changes import View, overlay_changes, tree_changes
 
     store = ctx.store
     folders = [f"{store.folder(item)}/diff" for item in store.chain(key)]
     if store.driver.independent:
         return overlay_changes(folders[0], folders[1:])
-    return tree_changes(folders[1] if len(folders) > 1 else "/nonexistent", folders[0])
+    return tree_changes(View(folders[1:2]), View(folders[:1]))
 
 
-class _Tree:
-    """`with _Tree(ctx, subject) as path:` the whole file system of an image or a container."""
+def _view(ctx: Context, subject: Image | Container) -> View:
+    """The whole file system of an image or a container."""
+    from podling.storage.changes import View
 
-    def __init__(self, ctx: Context, subject: Image | Container) -> None:
-        self._ctx, self._subject = ctx, subject
-
-    def __enter__(self) -> str:
-        from podling.core import mounts
-
-        if isinstance(self._subject, images.Image):
-            return mounts.mount_image(self._ctx, self._subject)
-        assert self._subject.layer
-        return self._ctx.store.mount(self._subject.layer)
-
-    def __exit__(self, *_exc: object) -> None:
-        from podling.core import mounts
-
-        if isinstance(self._subject, images.Image):
-            mounts.unmount_image(self._ctx, self._subject)
-        elif self._subject.layer:
-            self._ctx.store.unmount(self._subject.layer)
+    keys = ctx.store.chain(subject.layer) if subject.layer else []
+    return View([f"{ctx.store.folder(key)}/diff" for key in (keys if ctx.store.driver.independent else keys[:1])])
 
 
 # -- commit
@@ -175,22 +158,15 @@ _CHAIN = (
 
 
 def _tar(ctx: Context, container: Container, *, squash: bool) -> Iterator[bytes]:
-    from podling.storage.changes import tar_of, whole_tree
+    from podling.storage.changes import View, tar_of
 
     assert container.layer
     skip = _ours(container)
-    folder = f"{ctx.store.folder(container.layer)}/diff"
-    if not squash:
-        return tar_of(folder, layer_changes(ctx, container.layer), skip=skip)
-    return _whole(ctx, container.layer, skip, whole_tree, tar_of)
-
-
-def _whole(ctx: Context, key: int, skip: frozenset[str], whole_tree: Any, tar_of: Any) -> Iterator[bytes]:
-    root = ctx.store.mount(key)
-    try:
-        yield from tar_of(root, whole_tree(root), skip=skip)
-    finally:
-        ctx.store.unmount(key)
+    view = _view(ctx, container)
+    if squash:
+        return tar_of(view, view.walk(), skip=skip)
+    top = View(view.folders[:1])
+    return tar_of(top, layer_changes(ctx, container.layer), skip=skip)
 
 
 def _manifest(config: bytes, layers: list[tuple[str, int]], format: str) -> bytes:

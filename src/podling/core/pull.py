@@ -265,7 +265,7 @@ def _pull_file(ctx: Context, place: Place, wanted: Platform, options: PullOption
     """An image from a file, a folder or another engine's store."""
     from podling.core import signing
     from podling.core.archives import store_source
-    from podling.registry.files import open_files
+    from podling.registry.files import Opened
     from podling.registry.readers import read_images
 
     ctx.recover()
@@ -280,8 +280,7 @@ def _pull_file(ctx: Context, place: Place, wanted: Platform, options: PullOption
     os.makedirs(scratch, 0o700, exist_ok=True)
     if not os.path.exists(place.path):
         raise InvalidInput(f"{place.path}: no such file or folder")
-    files, spooled = open_files(place.path, scratch)
-    try:
+    with Opened(place.path, scratch) as files:
         found_images = read_images(files, wanted, place.name)
         if len(found_images) > 1 and place.transport != "docker-archive":
             listed = ", ".join(name for image in found_images for name in image.names) or "without names"
@@ -292,9 +291,6 @@ def _pull_file(ctx: Context, place: Place, wanted: Platform, options: PullOption
         for image in found_images:
             id = store_source(ctx, image, [_local_name(name) for name in image.names], action="pull", keys=options.keys)
         return id
-    finally:
-        if spooled:
-            os.unlink(spooled)
 
 
 def _local_name(name: str) -> str:

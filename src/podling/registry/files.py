@@ -42,14 +42,15 @@ class Archive:
 
     is_tar = True
 
-    def __init__(self, path: str) -> None:
-        self.path = path
+    def __init__(self, path: str, shown: str = "") -> None:
+        self._path = path
+        self.path = shown or path
         self._files: dict[str, tuple[int, int]] = {}
         self._links: dict[str, str] = {}
         self._index()
 
     def _index(self) -> None:
-        with open(self.path, "rb") as file:
+        with open(self._path, "rb") as file:
             end = os.fstat(file.fileno()).st_size
             while True:
                 reader = _HeaderReader(file)
@@ -91,7 +92,7 @@ class Archive:
         if limit and left > limit:
             raise BadArchive(f"{name} in the archive is too large")
         hasher = hashlib.new(digest.partition(":")[0]) if digest else None
-        with open(self.path, "rb") as file:
+        with open(self._path, "rb") as file:
             file.seek(offset)
             while left:
                 piece = file.read(min(left, _CHUNK))
@@ -156,19 +157,19 @@ class _HeaderReader(tar.Reader):
         super().__init__(lambda: file.read(tar.BLOCK))
 
 
-def spool(chunks: Iterator[bytes], folder: str) -> str:
-    """Write a stream, decompressed, to a temporary file in `folder`; its path."""
+def spool(chunks: Iterator[bytes], folder: str) -> IO[bytes]:
+    """Write a stream, decompressed, to a temporary file in `folder` that has no name: nobody has to remove it."""
     import tempfile
 
-    fd, path = tempfile.mkstemp(prefix="load-", dir=folder)
+    file = tempfile.TemporaryFile(dir=folder)
     try:
-        with os.fdopen(fd, "wb") as file:
-            for piece in decompressed(chunks):
-                file.write(piece)
+        for piece in decompressed(chunks):
+            file.write(piece)
+        file.flush()
     except BaseException:
-        os.unlink(path)
+        file.close()
         raise
-    return path
+    return file
 
 
 def is_compressed(path: str) -> bool:
@@ -176,32 +177,41 @@ def is_compressed(path: str) -> bool:
         return bool(compression(file.read(6)))
 
 
-def open_files(path: str, folder: str, chunks: Iterator[bytes] | None = None) -> tuple[Files, str]:
-    """(files, path of a temporary file to remove or "") of a folder, or of a tar that may be compressed or a pipe.
+class Opened:
+    """`with Opened(…) as files:` a folder, or a tar that may be compressed or a pipe.
 
-    `chunks` is read instead of `path` where it is given; `folder` takes the temporary file.
+    `chunks` is read instead of `path` where it is given; `folder` takes a temporary file.
 
     Raises:
         InvalidInput: it cannot be opened. BadArchive: it is no tar.
     """
-    if chunks is None:
-        if os.path.isdir(path):
-            return Folder(path), ""
+
+    def __init__(self, path: str, folder: str, chunks: Iterator[bytes] | None = None) -> None:
+        self._path, self._folder, self._chunks = path, folder, chunks
+        self._spooled: IO[bytes] | None = None
+
+    def __enter__(self) -> Files:
+        if self._chunks is None:
+            if os.path.isdir(self._path):
+                return Folder(self._path)
+            try:
+                fd = os.open(self._path, os.O_RDONLY | os.O_CLOEXEC)
+            except OSError as error:
+                raise InvalidInput(f"{self._path}: {error.strerror}") from None
+            try:
+                if os.path.isfile(self._path) and not is_compressed(self._path):
+                    return Archive(self._path)
+                self._spooled = spool(iter(lambda: os.read(fd, _CHUNK), b""), self._folder)
+            finally:
+                os.close(fd)
+        else:
+            self._spooled = spool(self._chunks, self._folder)
         try:
-            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        except OSError as error:
-            raise InvalidInput(f"{path}: {error.strerror}") from None
-        try:
-            if os.path.isfile(path) and not is_compressed(path):
-                return Archive(path), ""
-            chunks = iter(lambda: os.read(fd, _CHUNK), b"")
-            spooled = spool(chunks, folder)
-        finally:
-            os.close(fd)
-    else:
-        spooled = spool(chunks, folder)
-    try:
-        return Archive(spooled), spooled
-    except BaseException:
-        os.unlink(spooled)
-        raise
+            return Archive(f"/proc/self/fd/{self._spooled.fileno()}", self._path or "standard input")
+        except BaseException:
+            self._spooled.close()
+            raise
+
+    def __exit__(self, *_exc: object) -> None:
+        if self._spooled is not None:
+            self._spooled.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 
@@ -24,16 +25,14 @@ def overlay_changes(upper: str, lowers: list[str]) -> list[Change]:
 
     def walk(path: str, below: list[str]) -> None:
         """`below` are those lower folders in which `path` is a folder that is still seen."""
-        with os.scandir(upper + path) as scan:
-            entries = sorted(scan, key=lambda entry: entry.name)
+        entries = sorted(_scan(upper, path), key=lambda entry: entry[0])
         if path and _is_opaque(upper + path):
-            names = {entry.name for entry in entries}
+            names = {name for name, _ in entries}
             for name in sorted(_names_in(below, path) - names):
                 found.append((DELETED, f"{path}/{name}"))
             below = []
-        for entry in entries:
-            inner = f"{path}/{entry.name}"
-            info = entry.stat(follow_symlinks=False)
+        for name, info in entries:
+            inner = f"{path}/{name}"
             old = _lower(below, inner)
             if stat.S_ISCHR(info.st_mode) and info.st_rdev == 0:
                 found.append((DELETED, inner))
@@ -48,6 +47,24 @@ def overlay_changes(upper: str, lowers: list[str]) -> list[Change]:
 
     walk("", lowers)
     return found
+
+
+def _scan(folder: str, path: str) -> list[tuple[str, os.stat_result]]:
+    """What is in `path` below `folder`. A container that runs may put a link there meanwhile: it does not lead out."""
+    root = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fd = open_in_root(root, path.lstrip("/") or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError as error:
+        if error.errno in (errno.ENOENT, errno.ENOTDIR, errno.ELOOP):
+            return []
+        raise
+    finally:
+        os.close(root)
+    try:
+        with os.scandir(fd) as entries:
+            return [(entry.name, os.stat(entry.name, dir_fd=fd, follow_symlinks=False)) for entry in entries]
+    finally:
+        os.close(fd)
 
 
 def _is_opaque(path: str) -> bool:
@@ -91,62 +108,91 @@ def _names_in(lowers: list[str], path: str) -> set[str]:
     names: set[str] = set()
     hidden: set[str] = set()
     for folder in lowers:
-        with os.scandir(folder + path) as entries:
-            for entry in entries:
-                info = entry.stat(follow_symlinks=False)
-                if stat.S_ISCHR(info.st_mode) and info.st_rdev == 0:
-                    hidden.add(entry.name)
-                elif entry.name not in hidden:
-                    names.add(entry.name)
+        for name, info in _scan(folder, path):
+            if stat.S_ISCHR(info.st_mode) and info.st_rdev == 0:
+                hidden.add(name)
+            elif name not in hidden:
+                names.add(name)
     return names
 
 
-def tree_changes(old: str, new: str, *, content: bool = False) -> list[Change]:
+class View:
+    """The merged tree of layers' folders, from the top down, as overlayfs would show it; nothing is mounted for it."""
+
+    def __init__(self, folders: list[str]) -> None:
+        self.folders = folders
+
+    def listing(self, path: str, folders: list[str]) -> dict[str, tuple[os.stat_result, str]]:
+        """(attributes, its folder) of what is in the folder `path`, which is seen through `folders`."""
+        found: dict[str, tuple[os.stat_result, str]] = {}
+        hidden: set[str] = set()
+        for folder in folders:
+            for name, info in _scan(folder, path):
+                if name in hidden or name in found:
+                    continue
+                if stat.S_ISCHR(info.st_mode) and info.st_rdev == 0:
+                    hidden.add(name)
+                else:
+                    found[name] = info, folder
+        return found
+
+    def inside(self, path: str, folders: list[str]) -> list[str]:
+        """Those of `folders` through which the folder `path` is seen."""
+        return _folders(folders, path)
+
+    def locate(self, path: str) -> str:
+        """The folder that holds a path of the tree."""
+        for folder in self.folders:
+            if os.path.lexists(folder + path):
+                return folder
+        return self.folders[0]
+
+    def walk(self) -> Iterator[Change]:
+        """Every path of the tree, as added."""
+        return self._below("", self.folders)
+
+    def _below(self, path: str, folders: list[str]) -> Iterator[Change]:
+        for name, (info, _) in sorted(self.listing(path, folders).items()):
+            inner = f"{path}/{name}"
+            yield ADDED, inner
+            if stat.S_ISDIR(info.st_mode):
+                yield from self._below(inner, self.inside(inner, folders))
+
+
+def tree_changes(old: View, new: View, *, content: bool = False) -> list[Change]:
     """As `overlay_changes`, between two whole trees: by kind, owner, mode, size, time and link, and with `content` by what is
     in files that are alike in all that."""
     found: list[Change] = []
 
-    def walk(path: str) -> None:
-        before, after = _listing(old + path), _listing(new + path)
+    def walk(path: str, olds: list[str], news: list[str]) -> None:
+        before, after = old.listing(path, olds), new.listing(path, news)
         for name in sorted(before.keys() | after.keys()):
             inner = f"{path}/{name}"
             if name not in after:
                 found.append((DELETED, inner))
                 continue
-            info = after[name]
+            info, folder = after[name]
             if name not in before:
                 found.append((ADDED, inner))
                 if stat.S_ISDIR(info.st_mode):
-                    _all_below(new, inner, found)
+                    found.extend(new._below(inner, new.inside(inner, news)))
                 continue
+            was, place = before[name]
+            if place == folder and not stat.S_ISDIR(info.st_mode):
+                continue  # the very same file
             start = len(found)
-            if stat.S_ISDIR(info.st_mode) and stat.S_ISDIR(before[name].st_mode):
+            if stat.S_ISDIR(info.st_mode) and stat.S_ISDIR(was.st_mode):
                 found.append((CHANGED, inner))
-                walk(inner)
-                if len(found) == start + 1 and _same(before[name], info, "", ""):
+                walk(inner, old.inside(inner, olds), new.inside(inner, news))
+                if len(found) == start + 1 and _same(was, info, "", ""):
                     found.pop()
-            elif not _same(before[name], info, old + inner, new + inner) or (
-                content and stat.S_ISREG(info.st_mode) and not _same_content(old + inner, new + inner)
+            elif not _same(was, info, place + inner, folder + inner) or (
+                content and stat.S_ISREG(info.st_mode) and not _same_content(place + inner, folder + inner)
             ):
                 found.append((CHANGED, inner))
 
-    walk("")
+    walk("", old.folders, new.folders)
     return found
-
-
-def _listing(path: str) -> dict[str, os.stat_result]:
-    try:
-        with os.scandir(path) as entries:
-            return {entry.name: entry.stat(follow_symlinks=False) for entry in entries}
-    except (FileNotFoundError, NotADirectoryError):
-        return {}
-
-
-def _all_below(root: str, path: str, found: list[Change]) -> None:
-    for name, info in sorted(_listing(root + path).items()):
-        found.append((ADDED, f"{path}/{name}"))
-        if stat.S_ISDIR(info.st_mode):
-            _all_below(root, f"{path}/{name}", found)
 
 
 def _same(one: os.stat_result, other: os.stat_result, old: str, new: str) -> bool:
@@ -171,12 +217,12 @@ def _same_content(old: str, new: str) -> bool:
 
 
 # -- as a tar
-def tar_of(root: str, changes: Iterable[Change], *, skip: frozenset[str] = frozenset()) -> Iterator[bytes]:
-    """A layer's tar of `changes`, whose files are in the tree `root`; whiteouts as in image-spec layer.md.
+def tar_of(view: View, changes: Iterable[Change], *, skip: frozenset[str] = frozenset()) -> Iterator[bytes]:
+    """A layer's tar of `changes`, whose files are in `view`; whiteouts as in image-spec layer.md.
 
     Links in the tree are never followed out of it. Sockets are left out; so are the paths in `skip`.
     """
-    base = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    bases: dict[str, int] = {}
     links: dict[tuple[int, int], str] = {}
     try:
         for kind, path in changes:
@@ -187,17 +233,14 @@ def tar_of(root: str, changes: Iterable[Change], *, skip: frozenset[str] = froze
                 folder, _, last = name.rpartition("/")
                 yield _header(f"{folder}/.wh.{last}" if folder else f".wh.{last}", None)
                 continue
-            yield from _entry(base, name, links)
+            place = view.folders[0] if len(view.folders) == 1 else view.locate(path)
+            if place not in bases:
+                bases[place] = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+            yield from _entry(bases[place], name, links)
     finally:
-        os.close(base)
+        for base in bases.values():
+            os.close(base)
     yield bytes(1024)
-
-
-def whole_tree(root: str) -> Iterator[Change]:
-    """Every path below `root`, as added."""
-    found: list[Change] = []
-    _all_below(root, "", found)
-    yield from found
 
 
 def _header(
