@@ -33,7 +33,7 @@ class Side(Record):
         """How to run a shell command there."""
         if self.host:
             return ["ssh", "-o", "BatchMode=yes", *(["-p", self.port] if self.port else []), "--", self.host, command]
-        return ["sudo", "-n", "-i", "-u", self.user, "--", "sh", "-c", command]
+        return ["sudo", "-n", "-H", "-u", self.user, "--", "sh", "-c", f"cd; {command}"]
 
 
 def parse_side(text: str) -> Side:
@@ -76,11 +76,14 @@ def copy(ctx: Context, source_text: str, target_text: str) -> str:
 
 
 def _script(verb: str, image: str = "") -> str:
-    """The first engine that is there runs the verb."""
+    """The first engine that is there, and works for that user, runs the verb."""
     import shlex
 
     arguments = f"{verb} {shlex.quote(image)}" if image else verb
-    return f'for e in {_ENGINES}; do command -v $e >/dev/null 2>&1 && exec $e {arguments}; done; echo "no engine there" >&2; exit 127'
+    return (
+        f"for e in {_ENGINES}; do if command -v $e >/dev/null 2>&1 && $e images -q >/dev/null 2>&1; then exec $e {arguments}; fi; "
+        'done; echo "no engine there that works" >&2; exit 127'
+    )
 
 
 def _send(ctx: Context, source: Side, target: Side) -> str:

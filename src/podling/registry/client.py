@@ -185,7 +185,8 @@ class Client:
         if "certificate" in text.lower():
             hint = f"put the registry's CA into /etc/containers/certs.d/{self.host}/ca.crt, or use --tls-verify=false"
         elif _speaks_no_tls(error):
-            hint = "it speaks plain HTTP: use --tls-verify=false"
+            text = "it does not answer with TLS"
+            hint = "if it speaks plain HTTP: use --tls-verify=false, or insecure = true in registries.conf"
         return RegistryError(f"registry {self.host}: {text}", hint=hint)
 
     # -- authentication

@@ -177,6 +177,15 @@ def is_compressed(path: str) -> bool:
         return bool(compression(file.read(6)))
 
 
+def _indexed(path: str, shown: str) -> Archive:
+    try:
+        return Archive(path, shown)
+    except BadArchive as error:
+        raise BadArchive(
+            f"{shown}: {error.message}", hint="an image archive is a tar, as `podling save` writes it"
+        ) from None
+
+
 class Opened:
     """`with Opened(…) as files:` a folder, or a tar that may be compressed or a pipe.
 
@@ -200,14 +209,14 @@ class Opened:
                 raise InvalidInput(f"{self._path}: {error.strerror}") from None
             try:
                 if os.path.isfile(self._path) and not is_compressed(self._path):
-                    return Archive(self._path)
+                    return _indexed(self._path, self._path)
                 self._spooled = spool(iter(lambda: os.read(fd, _CHUNK), b""), self._folder)
             finally:
                 os.close(fd)
         else:
             self._spooled = spool(self._chunks, self._folder)
         try:
-            return Archive(f"/proc/self/fd/{self._spooled.fileno()}", self._path or "standard input")
+            return _indexed(f"/proc/self/fd/{self._spooled.fileno()}", self._path or "standard input")
         except BaseException:
             self._spooled.close()
             raise
