@@ -151,18 +151,26 @@ def _shape(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
     return found
 
 
-def test_a_database_of_version_1_is_brought_up_to_date(tmp_path: Path, database: Database) -> None:
+@pytest.mark.parametrize("version", [1, 2])
+def test_older_databases_are_brought_up_to_date(tmp_path: Path, database: Database, version: int) -> None:
     old = str(tmp_path / "old")
     connection = sqlite3.connect(old)
-    connection.executescript((Path(__file__).parent / "data/schema-v1.sql").read_text())
-    connection.execute("INSERT INTO images VALUES ('ab', NULL, '{}', 'sha256:1', '{}', 1, 1, 1, '{}', 'linux/amd64')")
+    connection.executescript((Path(__file__).parent / f"data/schema-v{version}.sql").read_text())
+    connection.execute(
+        "INSERT INTO images (id, manifest, manifest_digest, config, size, created, stored, labels, platform) "
+        "VALUES ('ab', '{}', 'sha256:1', '{}', 1, 1, 1, '{}', 'linux/amd64')"
+    )
     connection.execute("INSERT INTO image_names VALUES ('localhost/a:1', 'ab')")
-    connection.execute("PRAGMA user_version=1")
+    connection.execute(
+        "INSERT INTO containers (id, name, image, created, command, config, status) VALUES ('cd', 'c', 'a', 1, 'sh', '{}', 'running')"
+    )
+    connection.execute(f"PRAGMA user_version={version}")
     connection.commit()
     connection.close()
     migrated = Database(old)
     assert migrated.row("SELECT id, kind, shelf FROM images") == ("ab", "image", "")
     assert migrated.rows("SELECT * FROM image_past_names") == [("ab", "localhost/a:1")]
+    assert migrated.row("SELECT wanted, mounted, health FROM containers") == (1, 0, "")
     assert migrated.value("PRAGMA foreign_key_check") is None
     database.rows("SELECT 1")
     assert _shape(migrated.connection) == _shape(database.connection)

@@ -34,10 +34,12 @@ LOG_LEVELS = ("trace", "debug", "info", "warn", "warning", "error", "fatal", "pa
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "attach": ("run", "ATTACH", "Attach to a running container"),
     "commit": ("containers", "COMMIT", "Make an image of a container's changes"),
+    "cp": ("upkeep", "CP", "Copy files between a container and the host"),
     "create": ("run", "CREATE", "Create but do not start a container"),
     "diff": ("images", "DIFF", "Show what a container or an image changes"),
     "events": ("system", "EVENTS", "Show what happens in the engine"),
     "exec": ("exec", "EXEC", "Run a process in a running container"),
+    "export": ("upkeep", "EXPORT", "Write a container's file system as a tar"),
     "history": ("images", "HISTORY", "Show the steps that made an image"),
     "images": ("images", "IMAGES", "List images in local storage"),
     "import": ("archives", "IMPORT", "Make an image of a root file system in a tar"),
@@ -48,6 +50,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "login": ("registries", "LOGIN", "Log in to a registry"),
     "logout": ("registries", "LOGOUT", "Forget the credentials for a registry"),
     "logs": ("logs", "LOGS", "Show the logs of containers"),
+    "mount": ("upkeep", "MOUNT", "Mount the root file systems of containers"),
     "pause": ("lifecycle", "PAUSE", "Pause all processes in containers"),
     "port": ("containers", "PORT", "List port mappings of a container"),
     "ps": ("ps", "PS", "List containers"),
@@ -61,16 +64,20 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "save": ("archives", "SAVE", "Save images to an archive"),
     "search": ("registries", "SEARCH", "Search registries for images"),
     "start": ("lifecycle", "START", "Start containers"),
+    "stats": ("upkeep", "STATS", "Show what containers use of the host"),
     "stop": ("lifecycle", "STOP", "Stop containers"),
     "tag": ("images", "TAG", "Give an image further names"),
     "top": ("containers", "TOP", "Show the processes of a container"),
+    "unmount": ("upkeep", "UNMOUNT", "Unmount the root file systems of containers"),
     "unpause": ("lifecycle", "UNPAUSE", "Let paused containers go on"),
     "untag": ("images", "UNTAG", "Take names away from an image"),
+    "update": ("upkeep", "UPDATE", "Change the settings of a container"),
     "version": ("system", "VERSION", "Show version information"),
     "wait": ("lifecycle", "WAIT", "Wait for containers to stop"),
 }
 _CONTAINER = (
-    "attach commit create exec inspect kill logs pause port ps rename restart rm run start stop top unpause wait"
+    "attach commit cp create exec export mount stats unmount update "
+    "inspect kill logs pause port ps rename restart rm run start stop top unpause wait"
 ).split()
 for _name in _CONTAINER:
     COMMANDS[f"container {_name}"] = COMMANDS[_name]
@@ -78,6 +85,9 @@ for _name in ("history", "import", "load", "pull", "push", "save", "search", "ta
     COMMANDS[f"image {_name}"] = COMMANDS[_name]
 COMMANDS["container inspect"] = ("inspect", "CONTAINER_INSPECT", "Show the details of containers")
 COMMANDS["container exists"] = ("containers", "EXISTS", "Check if a container exists")
+COMMANDS["container clone"] = ("upkeep", "CLONE", "Make a container like another one")
+COMMANDS["container prune"] = ("upkeep", "PRUNE", "Remove all containers that do not run")
+COMMANDS["healthcheck run"] = ("upkeep", "HEALTHCHECK", "Run a container's health check once")
 COMMANDS["container cleanup"] = ("lifecycle", "CLEANUP", "Release what ended containers hold")
 COMMANDS["image inspect"] = ("inspect", "IMAGE_INSPECT", "Show the details of images")
 COMMANDS["image exists"] = ("images", "EXISTS", "Check if an image exists in local storage")
@@ -114,6 +124,7 @@ COMMANDS["system info"] = COMMANDS["info"]
 GROUPS = {
     "artifact": "Manage OCI artifacts",
     "container": "Manage containers",
+    "healthcheck": "Check the health of containers",
     "image": "Manage images",
     "image trust": "Manage the signature policy",
     "manifest": "Manage manifest lists",
@@ -124,6 +135,8 @@ ALIASES = {
     "artifact remove": "artifact rm",
     "container list": "container ps",
     "container ls": "container ps",
+    "container umount": "container unmount",
+    "umount": "unmount",
     "image ls": "image list",
     "image remove": "image rm",
     "image umount": "image unmount",

@@ -39,15 +39,16 @@ def diff(ctx: Context, one: str, other: str = "", kind: str = "") -> list[Change
     if other:
         from podling.storage.changes import tree_changes
 
-        return tree_changes(_view(ctx, _subject(ctx, other, kind)), _view(ctx, first), content=True)
+        return tree_changes(view_of(ctx, _subject(ctx, other, kind)), view_of(ctx, first), content=True)
     if isinstance(first, images.Image):
         return layer_changes(ctx, first.layer) if first.layer else []
     if not first.layer:
         raise InvalidInput(f"container {first.name} has no layer of its own")
-    return [change for change in layer_changes(ctx, first.layer) if change[1] not in _ours(first)]
+    return [change for change in layer_changes(ctx, first.layer) if change[1] not in ours(first)]
 
 
-def _ours(container: Container) -> frozenset[str]:
+def ours(container: Container) -> frozenset[str]:
+    """Paths that are mounts, or were made for them."""
     return _OURS | {mount.target.rstrip("/") for mount in container.config.mounts}
 
 
@@ -76,7 +77,7 @@ def layer_changes(ctx: Context, key: int) -> list[Change]:
     return tree_changes(View(folders[1:2]), View(folders[:1]))
 
 
-def _view(ctx: Context, subject: Image | Container) -> View:
+def view_of(ctx: Context, subject: Image | Container) -> View:
     """The whole file system of an image or a container."""
     from podling.storage.changes import View
 
@@ -161,8 +162,8 @@ def _tar(ctx: Context, container: Container, *, squash: bool) -> Iterator[bytes]
     from podling.storage.changes import View, tar_of
 
     assert container.layer
-    skip = _ours(container)
-    view = _view(ctx, container)
+    skip = ours(container)
+    view = view_of(ctx, container)
     if squash:
         return tar_of(view, view.walk(), skip=skip)
     top = View(view.folders[:1])

@@ -45,6 +45,10 @@ class Container:
     restarts: int
     error: str
     dirty: int
+    wanted: int
+    mounted: int
+    health: str
+    health_log: str
 
     def __init__(self, ctx: Context, columns: dict[str, Any]) -> None:
         self.ctx = ctx

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 
-from podling.core import images, parse
+from podling.core import health, images, limits, parse
 from podling.core.containers import Container, every, find
 from podling.core.names import random_name
 from podling.core.options import CreateOptions
 from podling.errors import InvalidInput, NameInUse, NoSuchContainer, Unsupported
 from podling.oci import json
-from podling.runtime.config import ContainerConfig, Mount, Port, Resources, Security
+from podling.runtime.config import ContainerConfig, Mount, Port, Security
 from podling.state import sqlite
 from podling.state.database import now
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
-_DEFAULT_PIDS = 2048
 LOG_DRIVERS = ("k8s-file", "json-file", "journald", "none", "passthrough")
 
 
@@ -88,6 +87,11 @@ def _create(ctx: Context, options: CreateOptions) -> Container:
 
     check_host(config)
     ctx.runtime(config.runtime)
+    return _store(ctx, config, image, fixed_name=bool(options.name))
+
+
+def _store(ctx: Context, config: ContainerConfig, image: images.Image | None, *, fixed_name: bool) -> Container:
+    """The row and the layer of a new container."""
     staged = ctx.store.stage(f"container {config.id}", image.layer, writable=True) if image else None
     try:
         while True:
@@ -101,7 +105,7 @@ def _create(ctx: Context, options: CreateOptions) -> Container:
             except sqlite.IntegrityError as error:
                 if staged:
                     staged.settled = False
-                if "containers.name" not in str(error) or options.name:
+                if "containers.name" not in str(error) or fixed_name:
                     raise _conflict(ctx, config.name, error) from None
                 config.name = random_name()
     finally:
@@ -119,11 +123,16 @@ def _image(ctx: Context, options: CreateOptions) -> images.Image:
         from podling.core.pull import PullOptions, pull
 
         access = RegistryAccess(
-            creds=options.creds, authfile=options.authfile, tls_verify=options.tls_verify, cert_dir=options.cert_dir
+            creds=options.creds, authfile=options.authfile, tls_verify=options.tls_verify, cert_dir=options.cert_dir,
+            retries=options.retry, retry_delay=options.retry_delay,
+        )  # fmt: skip
+        wanted = PullOptions(
+            policy=options.pull,
+            platform=options.platform,
+            keys=options.decryption_key,
+            signature_policy=options.signature_policy,
         )
-        image = images.find(
-            ctx, pull(ctx, options.image, PullOptions(policy=options.pull, platform=options.platform), access)
-        )
+        image = images.find(ctx, pull(ctx, options.image, wanted, access))
     else:
         from podling.core import signing
 
@@ -267,14 +276,14 @@ def build_config(ctx: Context, options: CreateOptions, image: dict[str, Any]) ->
         stdin=options.interactive,
         labels=labels,
         annotations=parse.pairs(options.annotation, "--annotation", bare=False),
-        mounts=_mounts(options, image),
+        mounts=_mounts(ctx, options, image),
         devices=[parse.device(text) for text in options.device],
         device_cgroup_rules=options.device_cgroup_rule,
         read_only=options.read_only,
         read_only_tmpfs=options.read_only_tmpfs,
         init=options.init,
         init_path=options.init_path,
-        resources=_resources(options),
+        resources=limits.resources(options),
         security=_security(options),
         ulimits=options.ulimit,
         sysctls=parse.pairs(options.sysctl, "--sysctl", bare=False),
@@ -312,7 +321,20 @@ def build_config(ctx: Context, options: CreateOptions, image: dict[str, Any]) ->
         pidfile=options.pidfile,
         conmon_pidfile=options.conmon_pidfile,
         create_command=options.create_command,
+        health=health.config_of(options, image),
+        requires=_requires(ctx, options.requires),
+        hosts_file=_hosts_file(options.hosts_file),
+        no_hostname=options.no_hostname,
+        passwd=options.passwd,
+        passwd_entry=options.passwd_entry,
+        group_entry=options.group_entry,
+        personality=_personality(options.personality),
+        rdt_class=options.rdt_class,
+        remove_image=options.rmi,
     )
+    config.restart, config.restart_limit = parse.restart_policy(options.restart or "no")
+    if config.restart != "no" and options.rm:
+        raise InvalidInput("the --rm and --restart options conflict: a container that goes cannot be started again")
     if config.cgroups not in ("enabled", "disabled"):
         raise InvalidInput(f"--cgroups {config.cgroups!r}: not one of enabled, disabled")
     config.ports, config.exposed = _ports(options, image, config)
@@ -349,8 +371,49 @@ def _environment(options: CreateOptions, image: dict[str, Any]) -> dict[str, str
     for item in image.get("Env") or ():
         name, _, value = item.partition("=")
         env[name] = value
+    if options.unsetenv_all:
+        env = {}
+    for name in options.unsetenv:
+        env.pop(name, None)
+    for item in options.env_merge:
+        name, equals, value = item.partition("=")
+        if not name or not equals:
+            raise InvalidInput(f"--env-merge {item!r}: not NAME=VALUE")
+        env[name] = _expanded(value, env)
     env.update(parse.environment(options.env, options.env_file))
     return env
+
+
+def _expanded(text: str, env: dict[str, str]) -> str:
+    """`text` with $NAME and ${NAME} replaced by what the image has."""
+    import re
+
+    return re.sub(r"\$(?:(\w+)|\{(\w+)\})", lambda found: env.get(found.group(1) or found.group(2), ""), text)
+
+
+def _requires(ctx: Context, items: list[str]) -> list[str]:
+    """ID:CONDITION for each of NAME[:CONDITION]."""
+    found = []
+    for text in (part for item in items for part in item.split(",")):
+        name, _, condition = text.partition(":")
+        if condition not in ("", "started", "healthy", "completed"):
+            raise InvalidInput(f"--requires {text!r}: the conditions are started, healthy and completed")
+        found.append(f"{find(ctx, name).id}:{condition or 'started'}")
+    return found
+
+
+def _hosts_file(text: str) -> str:
+    if text in ("", "image", "none"):
+        return text
+    if not os.path.isfile(text):
+        raise InvalidInput(f"--hosts-file {text}: no such file", hint="a path, image, or none")
+    return os.path.abspath(text)
+
+
+def _personality(text: str) -> str:
+    if text and text.upper() not in ("LINUX", "LINUX32"):
+        raise InvalidInput(f"--personality {text!r}: not one of LINUX, LINUX32")
+    return text.upper()
 
 
 def _label_lines(files: list[str]) -> list[str]:
@@ -364,57 +427,48 @@ def _label_lines(files: list[str]) -> list[str]:
     return lines
 
 
-def _mounts(options: CreateOptions, image: dict[str, Any]) -> list[Mount]:
+def _mounts(ctx: Context, options: CreateOptions, image: dict[str, Any]) -> list[Mount]:
     mounts = [parse.volume(text) for text in options.volume]
-    mounts += [parse.mount(text) for text in options.mount]
+    mounts += [found for text in options.mount for found in parse.mounts(text)]
+    for mount in mounts:
+        if mount.kind == "image":
+            mount.name = images.instance(ctx, images.find(ctx, mount.source)).id
     mounts += [parse.tmpfs(text) for text in options.tmpfs]
     taken: dict[str, Mount] = {}
     for mount in mounts:
         if mount.target in taken:
             raise InvalidInput(f"{mount.target}: duplicate mount destination", hint="two options mount something there")
         taken[mount.target] = mount
-    for target in image.get("Volumes") or ():
+    for inherited in _volumes_from(ctx, options.volumes_from):
+        taken.setdefault(inherited.target, inherited)
+    if options.image_volume not in ("", "anonymous", "bind", "ignore", "tmpfs"):
+        raise InvalidInput(f"--image-volume {options.image_volume!r}: not one of anonymous, ignore, tmpfs")
+    for target in (image.get("Volumes") or ()) if options.image_volume != "ignore" else ():
         path = os.path.normpath("/" + str(target).lstrip("/"))
         if path not in taken and path != "/":
-            taken[path] = Mount(kind="volume", target=path)
+            taken[path] = Mount(kind="tmpfs" if options.image_volume == "tmpfs" else "volume", target=path)
     for mount in taken.values():
         if mount.kind == "volume" and not mount.name:
             mount.name = os.urandom(32).hex()
     return list(taken.values())
 
 
-def _resources(options: CreateOptions) -> Resources:
-    memory = parse.size(options.memory, "--memory") if options.memory else 0
-    swap = parse.size(options.memory_swap, "--memory-swap") if options.memory_swap else 0
-    if 0 < memory < 512 * 1024:
-        raise InvalidInput(f"--memory {options.memory}: the minimum is 512k")
-    if swap > 0 and not memory:
-        raise InvalidInput("--memory-swap needs --memory")
-    if 0 < swap < memory:
-        raise InvalidInput("--memory-swap is memory and swap together, so it must be larger than --memory")
-    if options.cpus and (options.cpu_quota or options.cpu_period):
-        raise InvalidInput("--cpus and --cpu-quota or --cpu-period say the same thing: give only one of them")
-    period, quota = options.cpu_period, options.cpu_quota
-    if options.cpus:
-        if options.cpus < 0.01:
-            raise InvalidInput(f"--cpus {options.cpus}: the minimum is 0.01")
-        period, quota = 100_000, int(options.cpus * 100_000)
-    return Resources(
-        memory=memory,
-        memory_swap=swap,
-        memory_reservation=parse.size(options.memory_reservation, "--memory-reservation")
-        if options.memory_reservation
-        else 0,
-        memory_swappiness=options.memory_swappiness,
-        oom_kill_disable=options.oom_kill_disable,
-        cpu_shares=options.cpu_shares,
-        cpu_quota=quota,
-        cpu_period=period,
-        cpuset_cpus=options.cpuset_cpus,
-        cpuset_mems=options.cpuset_mems,
-        pids_limit=options.pids_limit or (0 if options.cgroups == "disabled" else _DEFAULT_PIDS),
-        blkio_weight=options.blkio_weight,
-    )
+def _volumes_from(ctx: Context, items: list[str]) -> list[Mount]:
+    """The volumes and bind mounts of other containers: CONTAINER[:OPTIONS]."""
+    found: list[Mount] = []
+    for text in items:
+        name, _, rest = text.partition(":")
+        options = [option for option in rest.split(",") if option]
+        if unknown := set(options) - {"ro", "rw", "z"}:
+            raise InvalidInput(f"--volumes-from {text!r}: invalid option {sorted(unknown)[0]!r}", hint="ro, rw or z")
+        for mount in find(ctx, name).config.mounts:
+            if mount.kind in ("bind", "volume"):
+                copy = Mount.from_json(mount.to_json())
+                if "ro" in options or "rw" in options:
+                    copy.options = [option for option in copy.options if option not in ("ro", "rw")]
+                copy.options += [option for option in options if option not in copy.options]
+                found.append(copy)
+    return found
 
 
 def _security(options: CreateOptions) -> Security:
@@ -556,3 +610,33 @@ def _logging(ctx: Context, options: CreateOptions, id: str) -> tuple[str, str, i
         driver = "k8s-file"
         path = path or f"{ctx.folder(id)}/ctr.log"
     return driver, path, log_size, tag
+
+
+# -- another like it
+def duplicate(
+    ctx: Context, original: Container, name: str, image_name: str, changes: CreateOptions, given: set[str]
+) -> Container:
+    """A new container with the configuration of `original`, perhaps of another image and with other limits.
+
+    Raises:
+        NameInUse, NoSuchImage, InvalidInput.
+    """
+    config = ContainerConfig.from_json(json.loads(original.document))
+    old_id = config.id
+    config.id = os.urandom(32).hex()
+    config.name = name or f"{config.name}-clone"
+    check_name(config.name)
+    if config.hostname == old_id[:12]:
+        config.hostname = config.id[:12]
+    if config.log_path == f"{ctx.folder(old_id)}/ctr.log":
+        config.log_path = f"{ctx.folder(config.id)}/ctr.log"
+    config.resources = limits.merged(config.resources, changes, given)
+    config.mac, config.ip = "", ""
+    image = images.by_id(ctx, config.image_id) if config.image_id else None
+    if image_name:
+        image = _image(ctx, CreateOptions(image=image_name))
+        config.image, config.image_id = _shown_name(image_name, image), image.id
+    for mount in config.mounts:
+        if mount.kind == "volume" and len(mount.name) == 64:
+            mount.name = os.urandom(32).hex()
+    return _store(ctx, config, image, fixed_name=bool(name))

@@ -149,10 +149,13 @@ def _end(container: Container, session: str, folder: str, code: int) -> None:
     remove_tree(folder)
 
 
-def run(container: Container, options: ExecOptions, streams: Streams, detach_keys: str) -> int | None:
+def run(
+    container: Container, options: ExecOptions, streams: Streams, detach_keys: str, *, seconds: float = 0
+) -> int | None:
     """Run a process with its streams joined to ours; its exit code, None when the user detached.
 
     Raises:
+        TimeoutError: it took more than `seconds`, and was killed.
         NotRunning, InvalidInput, CommandNotFound, CommandNotInvocable, RuntimeFailed.
     """
     session, folder = _begin(container, options)
@@ -165,13 +168,13 @@ def run(container: Container, options: ExecOptions, streams: Streams, detach_key
                 return None
             code = result
         else:
-            code = _direct(container, options, folder, streams)
+            code = _direct(container, options, folder, streams, seconds)
         return code
     finally:
         _end(container, session, folder, code)
 
 
-def _direct(container: Container, options: ExecOptions, folder: str, streams: Streams) -> int:
+def _direct(container: Container, options: ExecOptions, folder: str, streams: Streams, seconds: float) -> int:
     runtime = container.ctx.runtime(container.config.runtime)
     log = f"{folder}/oci-log"
     argv = [
@@ -183,10 +186,18 @@ def _direct(container: Container, options: ExecOptions, folder: str, streams: St
         "--process",
         f"{folder}/process.json",
     ]
+    pidfile = f"{folder}/process.pid"
+    if seconds:
+        argv += ["--pid-file", pidfile]
     keep = list(range(3, 3 + options.preserve_fds))
     if keep:
         argv += ["--preserve-fds", str(options.preserve_fds)]
     pid = spawn([*argv, container.id], stdin=streams.stdin, stdout=streams.stdout, stderr=streams.stderr, keep=keep)
+    if seconds and not _ends_within(pid, seconds):
+        with open(pidfile) as file:
+            os.kill(int(file.read()), 9)
+        os.waitpid(pid, 0)
+        raise TimeoutError
     code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
     if code:
         try:
@@ -197,6 +208,18 @@ def _direct(container: Container, options: ExecOptions, folder: str, streams: St
         if '"error"' in text or "level=error" in text:
             raise oci_runtime.failure(f"{runtime.name} could not run the command in {container.name}", text)
     return code if code >= 0 else 128 - code
+
+
+def _ends_within(pid: int, seconds: float) -> bool:
+    import select
+
+    fd = os.pidfd_open(pid)
+    try:
+        poller = select.poll()
+        poller.register(fd, select.POLLIN)
+        return bool(poller.poll(seconds * 1000))
+    finally:
+        os.close(fd)
 
 
 def _with_terminal(

@@ -50,7 +50,7 @@ def inspect(container: Container, size: bool) -> dict[str, Any]:
             "Status": status,
             "Running": status in ("running", "stopping"),
             "Paused": status == "paused",
-            "Restarting": False,
+            "Restarting": status == "exited" and bool(container.wanted) and config.restart != "no",
             "OOMKilled": bool(container.oom_killed),
             "Dead": False,
             "Pid": container.pid if alive else 0,
@@ -60,6 +60,7 @@ def inspect(container: Container, size: bool) -> dict[str, Any]:
             "StartedAt": format_time(container.started),
             "FinishedAt": format_time(finished),
             "CgroupPath": cgroup_path(config, ctx.settings.cgroup_manager) if alive else "",
+            **({"Health": _health(container)} if config.health else {}),
             "CheckpointedAt": format_time(0),
             "RestoredAt": format_time(0),
         },
@@ -87,7 +88,10 @@ def inspect(container: Container, size: bool) -> dict[str, Any]:
         "ExecIDs": [row[0] for row in ctx.db.rows("SELECT id FROM exec_sessions WHERE container=?", container.key)],
         "GraphDriver": _graph_driver(container),
         "Mounts": _mounts(container),
-        "Dependencies": [mode[10:] for mode in _modes(config) if mode.startswith("container:")],
+        "Dependencies": [
+            *(mode[10:] for mode in _modes(config) if mode.startswith("container:")),
+            *(item.partition(":")[0] for item in config.requires),
+        ],
         "NetworkSettings": _network(container),
         "Namespace": "",
         "IsInfra": False,
@@ -234,6 +238,8 @@ def _config(config: ContainerConfig) -> dict[str, Any]:
         "Umask": config.umask,
         "Timeout": config.timeout,
         "StopTimeout": config.stop_timeout,
+        **({"Healthcheck": healthcheck(config)} if config.health else {}),
+        **({"HealthcheckOnFailureAction": config.health.on_failure} if config.health else {}),
         "Passwd": True,
     }
 
@@ -264,9 +270,9 @@ def _host_config(container: Container) -> dict[str, Any]:
         },
         "NetworkMode": config.network,
         "PortBindings": _port_bindings(config),
-        "RestartPolicy": {"Name": "no", "MaximumRetryCount": 0},
+        "RestartPolicy": {"Name": config.restart, "MaximumRetryCount": config.restart_limit},
         "AutoRemove": bool(container.auto_remove),
-        "AutoRemoveImage": False,
+        "AutoRemoveImage": config.remove_image,
         "Annotations": config.annotations,
         "VolumeDriver": "",
         "VolumesFrom": None,
@@ -329,4 +335,27 @@ def _host_config(container: Container) -> dict[str, Any]:
         "IOMaximumIOps": 0,
         "IOMaximumBandwidth": 0,
         "CgroupConf": None,
+    }
+
+
+def _health(container: Container) -> dict[str, Any]:
+    """State.Health."""
+    known = json.loads(container.health_log or "{}")
+    return {
+        "Status": container.health or "starting",
+        "FailingStreak": int(known.get("FailingStreak") or 0),
+        "Log": known.get("Log"),
+    }
+
+
+def healthcheck(config: ContainerConfig) -> dict[str, Any]:
+    """Config.Healthcheck, in the words of image-spec and Docker."""
+    health = config.health
+    assert health is not None
+    return {
+        "Test": health.test,
+        **({"StartPeriod": health.start_period} if health.start_period else {}),
+        "Interval": health.interval,
+        "Timeout": health.timeout,
+        "Retries": health.retries,
     }

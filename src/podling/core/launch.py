@@ -11,10 +11,11 @@ from podling.linux import calls
 from podling.linux.proc import hugetlb_unmounted_hybrid
 from podling.oci import json
 from podling.runtime import conmon, spec
-from podling.runtime.config import ContainerConfig
+from podling.runtime.config import ContainerConfig, Mount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from podling.core.context import Context
@@ -49,9 +50,9 @@ def launch(container: Container) -> tuple[int, int, str]:
             env=_final_env(config, identity),
             join=join,
             volumes={
-                mount.target: mount.source or volumes.path_of(ctx, mount.name)
-                for mount in config.mounts
-                if mount.kind != "tmpfs"
+                mount.target: _mount_source(container, position, identity)
+                for position, mount in enumerate(config.mounts)
+                if mount.kind in ("bind", "volume", "image")
             },
             seccomp_cache=f"{ctx.settings.root}/seccomp",
             cgroup_path=spec.cgroup_path(config, ctx.settings.cgroup_manager),
@@ -88,6 +89,60 @@ def _create(container: Container, document: dict[str, Any], reserved: list[int])
     with open(bundle.config, "w") as file:
         file.write(json.dumps(document))
     return conmon.create(ctx.settings, runtime, config, bundle, log=log, no_cgroups=no_cgroups, reserved=reserved)
+
+
+def _mount_source(container: Container, position: int, identity: users.Identity) -> str:
+    """The path on the host of a mount; overlays and images are mounted in the bundle, where `release_all` unmounts them."""
+    ctx, mount = container.ctx, container.config.mounts[position]
+    folder = f"{container.bundle.folder}/mounts/{position}"
+    if mount.kind == "image":
+        return _mount_image(container, mount, folder)
+    source = mount.source or volumes.path_of(ctx, mount.name)
+    if "O" in mount.options:
+        for name in ("upper", "work", "merged"):
+            os.makedirs(f"{folder}/{name}", 0o755, exist_ok=True)
+        data = f"lowerdir={source},upperdir={folder}/upper,workdir={folder}/work"
+        calls.mount("overlay", f"{folder}/merged", "overlay", 0, data)
+        source = f"{folder}/merged"
+    if "U" in mount.options:
+        _give(source, identity)
+    return source
+
+
+def _mount_image(container: Container, mount: Mount, folder: str) -> str:
+    """An image's file system for --mount type=image; with `rw` writes are lost at the end."""
+    ctx = container.ctx
+    layer = ctx.db.value("SELECT layer FROM images WHERE id=?", mount.name)
+    if layer is None:
+        raise InvalidInput(f"the image {mount.source} of a mount is gone", hint=f"podling pull {mount.source}")
+    store = ctx.store
+    keys = store.chain(layer)
+    folders = [f"{store.folder(key)}/diff" for key in (keys if store.driver.independent else keys[:1])]
+    for name in ("upper", "work", "merged"):
+        os.makedirs(f"{folder}/{name}", 0o755, exist_ok=True)
+    data = f"lowerdir={':'.join(folders)},upperdir={folder}/upper,workdir={folder}/work"
+    calls.mount("overlay", f"{folder}/merged", "overlay", 0, data)
+    if not mount.subpath:
+        return f"{folder}/merged"
+    root_fd = os.open(f"{folder}/merged", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fd = calls.open_in_root(root_fd, mount.subpath, os.O_PATH)
+    except OSError:
+        raise InvalidInput(f"--mount subpath={mount.subpath}: the image {mount.source} has no such path") from None
+    finally:
+        os.close(root_fd)
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}")
+    finally:
+        os.close(fd)
+
+
+def _give(path: str, identity: users.Identity) -> None:
+    """chown of a volume and all in it, through no link: option U."""
+    for _, _, files, fd in os.fwalk(path, follow_symlinks=False):
+        os.chown(fd, identity.uid, identity.gid)
+        for name in files:
+            os.chown(name, identity.uid, identity.gid, dir_fd=fd, follow_symlinks=False)
 
 
 def _drop_cgroups(document: dict[str, Any]) -> None:
@@ -269,10 +324,10 @@ def _write_files(container: Container, identity: users.Identity, status: dict[st
         ]
         host_address = next((gateway for gateway in gateways if gateway), "")
         host_address = host_address or names.host_address()
-    if not config.no_hosts:
+    if not config.no_hosts and config.hosts_file != "image":
         local = own or (["127.0.1.1"] if config.network != "host" else [])
         text = names.hosts(
-            names.host_hosts(),
+            _base_hosts(config.hosts_file) if config.hosts_file else names.host_hosts(),
             own=local,
             names=[hostname, config.name] if local else [],
             host_address=host_address,
@@ -292,13 +347,14 @@ def _write_files(container: Container, identity: users.Identity, status: dict[st
             own_network=config.network == "bridge",
         )
         put("/etc/resolv.conf", "resolv.conf", text)
-    if config.uts_mode != "host":
+    if config.uts_mode != "host" and not config.no_hostname:
         put("/etc/hostname", "hostname", hostname + "\n")
     image = f'image="{config.image}"\nimageid="{config.image_id}"\n' if config.security.privileged else ""
     identity_lines = f'engine="podling"\nname="{config.name}"\nid="{config.id}"\n' if config.security.privileged else ""
     put("/run/.containerenv", ".containerenv", identity_lines + image)
     if config.timezone:
         _timezone(config, files)
+    _add_user(container, identity, put)
     if config.ipc_mode == "shareable":
         files["/dev/shm"] = _shared_memory(folder, config.shm_size)
     elif config.ipc_mode.startswith("container:"):
@@ -308,6 +364,44 @@ def _write_files(container: Container, identity: users.Identity, status: dict[st
 
         files["/run/podman-init"] = config.init_path or find_program("catatonit")
     return files
+
+
+def _base_hosts(path: str) -> str:
+    if path == "none":
+        return ""
+    try:
+        with open(path) as file:
+            return file.read()
+    except OSError as error:
+        raise InvalidInput(f"--hosts-file {path}: {error.strerror}") from None
+
+
+def _add_user(container: Container, identity: users.Identity, put: Callable[[str, str, str], None]) -> None:
+    """Lines in passwd and group for a user that the image does not know, or those that were asked for."""
+    config = container.config
+    if not config.passwd or not (config.passwd_entry or config.group_entry or identity.unknown):
+        return
+    root = (
+        container.ctx.store.driver.root(container.ctx.store.folder(container.layer))
+        if container.layer
+        else config.rootfs
+    )
+    values = {
+        "USERNAME": identity.name, "UID": str(identity.uid), "GID": str(identity.gid), "NAME": identity.name, "HOME": config.workdir,
+        "GROUPLIST": "",
+    }  # fmt: skip
+    known = users.files(root)
+    entry = config.passwd_entry or (f"$USERNAME:*:$UID:$GID:{identity.name}:$HOME:/bin/sh" if identity.unknown else "")
+    if entry:
+        put("/etc/passwd", "passwd", known[0] + _filled(entry, values) + "\n")
+    if config.group_entry:
+        put("/etc/group", "group", known[1] + _filled(config.group_entry, values) + "\n")
+
+
+def _filled(text: str, values: dict[str, str]) -> str:
+    for name in sorted(values, key=len, reverse=True):
+        text = text.replace(f"${name}", values[name])
+    return text
 
 
 def _shared_memory(folder: str, size: int) -> str:

@@ -32,8 +32,9 @@ _KILL_SECONDS = 10
 
 
 # -- start
-def start(container: Container, before: Callable[[], None] = lambda: None) -> None:
-    """Start a container that does not run; `before` is called when all is ready, just before its process begins.
+def start(container: Container, before: Callable[[], None] = lambda: None, *, again: bool = False) -> None:
+    """Start a container that does not run; `before` is called when all is ready, just before its process begins. `again`: its
+    restart policy wants it, so restarts are counted on.
 
     Raises:
         WrongState: it runs already. CommandNotFound, CommandNotInvocable, RuntimeFailed, PortInUse, InvalidInput: everything
@@ -42,6 +43,8 @@ def start(container: Container, before: Callable[[], None] = lambda: None) -> No
     from podling.core.launch import launch
 
     ctx = container.ctx
+    for item in container.config.requires:
+        _await_required(container, item)
     with container.lock():
         container.load()
         if container.is_alive:
@@ -66,10 +69,38 @@ def start(container: Container, before: Callable[[], None] = lambda: None) -> No
             tx.update(
                 "containers", container.key, status="running", pid=pid, pid_start=start_time(pid), conmon_pid=conmon_pid,
                 conmon_start=start_time(conmon_pid), started=started, finished=0, exit_code=0, oom_killed=0, network=network,
+                wanted=1, health="starting" if container.config.health else "", health_log="{}",
+                restarts=container.restarts if again else 0,
             )  # fmt: skip
             for action in ("init", "start"):
                 _event(tx, container, action)
         container.load()
+        if container.config.health:
+            from podling.core import health
+
+            health.watch(container)
+
+
+def _await_required(container: Container, item: str) -> None:
+    """Start a container that this one requires, and wait until it is as far as is asked for."""
+    from podling.core import health
+
+    id, _, condition = item.rpartition(":")
+    other = find(container.ctx, id)
+    if not other.is_alive and not (condition == "completed" and other.status == "exited" and other.exit_code == 0):
+        start(other)
+    while condition == "completed":
+        if wait(container.ctx, id, ["exited"], 0.25):
+            raise WrongState(f"container {other.name}, which {container.name} requires, failed")
+        return
+    while condition == "healthy" and other.health != "healthy":
+        if not other.is_alive or other.config.health is None:
+            raise WrongState(f"container {other.name}, which {container.name} requires, does not become healthy")
+        if not other.config.health.interval:
+            health.run(other)
+        else:
+            time.sleep(0.25)
+        other.load()
 
 
 def _undo_start(container: Container, error: BaseException) -> None:
@@ -99,6 +130,10 @@ def clean_up(container: Container, *, remove: bool = True) -> int:
 
     ctx = container.ctx
     ran = container.status in ("running", "paused", "stopping")
+    if container.config.health:
+        from podling.core import health
+
+        health.unwatch(container)
     if ran:
         _, code, finished = container.truth()
         if not finished:
@@ -134,7 +169,21 @@ def clean_up(container: Container, *, remove: bool = True) -> int:
     drop_exit_file(container)
     for problem in problems:
         ctx.warn(f"container {container.name}: {problem}")
+    if ran and not removing:
+        from podling.core import restarts
+
+        restarts.after_exit(container, code)
+    if removing and container.config.remove_image:
+        _remove_image(container)
     return code
+
+
+def _remove_image(container: Container) -> None:
+    """--rmi: unless somebody else uses it."""
+    from podling.core.image_removal import remove
+
+    if container.image_id and not container.ctx.db.row("SELECT 1 FROM containers WHERE image_id=?", container.image_id):
+        remove(container.ctx, [container.image_id], True, False, True)
 
 
 def cleanup(container: Container) -> None:
@@ -204,16 +253,18 @@ def send_signal(container: Container, signal: int) -> None:
         os.close(fd)
 
 
-def kill(container: Container, number: int) -> None:
-    """Send a signal; whether the container ends by it is its own affair."""
+def kill(container: Container, number: int, *, by_user: bool = True) -> None:
+    """Send a signal; whether the container ends by it is its own affair. What a person kills is not started again."""
     if not container.is_alive:
         raise WrongState(
             f"can only kill running containers. {container.id} is in state {container.truth()[0]}: container state improper",
             hint=f"`podling start {container.name}` starts it",
         )
-    send_signal(container, number)
     with container.ctx.db.write() as tx:
+        if by_user and number in (2, 3, 9, 15, container.config.stop_signal):
+            tx.update("containers", container.key, wanted=0)
         _event(tx, container, "kill", signal=str(number))
+    send_signal(container, number)
 
 
 def stop(container: Container, timeout: int = -1) -> None:
@@ -224,12 +275,15 @@ def stop(container: Container, timeout: int = -1) -> None:
         with container.lock():
             container.load()
             if not container.is_alive:
+                with ctx.db.write() as tx:
+                    tx.update("containers", container.key, wanted=0)
+                container.wanted = 0
                 if container.dirty:
                     clean_up(container)
                 return
             was_paused = container.status == "paused"
             with ctx.db.write() as tx:
-                tx.update("containers", container.key, status="stopping")
+                tx.update("containers", container.key, status="stopping", wanted=0)
         if was_paused:
             ctx.runtime(container.config.runtime).resume(container.id)
         _end_process(container, container.config.stop_timeout if timeout < 0 else timeout)

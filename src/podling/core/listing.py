@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from podling.core.context import Context
 
 FILTERS = (
-    "id", "name", "label", "status", "exited", "ancestor", "before", "since", "volume", "network", "until", "command",
+    "id", "name", "label", "health", "restart-policy", "should-start-on-boot", "status", "exited", "ancestor", "before", "since",
+    "volume", "network", "until", "command",
 )  # fmt: skip
 
 
@@ -35,6 +36,8 @@ class ContainerSummary(Record):
     ports: str
     auto_remove: bool
     labels_json: str = "{}"
+    health: str = ""
+    restarts: int = 0
     size: int = -1
     root_size: int = -1
 
@@ -48,7 +51,7 @@ class ContainerSummary(Record):
 
 _COLUMNS = (
     "id, name, image, coalesce(image_id, ''), command, created, status, exit_code, pid, started, finished, ports, auto_remove, "
-    "labels, pid_start, layer"
+    "labels, pid_start, layer, health, restarts"
 )
 
 
@@ -72,7 +75,7 @@ def list_containers(ctx: Context, all: bool, filters: list[str], last: int, size
             ContainerSummary(
                 id=row[0], name=row[1], image=row[2], image_id=row[3], command=row[4].split("\x1f"), created=row[5], status=status,
                 exit_code=code, pid=row[8] if status in ALIVE else 0, started=row[9], finished=finished, ports=row[11],
-                auto_remove=bool(row[12]), labels_json=row[13],
+                auto_remove=bool(row[12]), labels_json=row[13], health=row[16], restarts=row[17],
             )
         )  # fmt: skip
         layers.append(row[15])
@@ -114,7 +117,7 @@ def matcher(ctx: Context, filters: list[str]) -> Callable[[Container], bool]:
     import re
 
     from podling.core import containers
-    from podling.core.filters import match_label, moment, split
+    from podling.core.filters import boolean, match_label, moment, split
     from podling.errors import InvalidInput
     from podling.oci import json
     from podling.state.database import now
@@ -153,6 +156,9 @@ def matcher(ctx: Context, filters: list[str]) -> Callable[[Container], bool]:
         "volume": lambda c, v: any(v in (m.name, m.source, m.target) for m in c.config.mounts),
         "network": lambda c, v: v in (*c.config.networks, c.config.network),
         "command": lambda c, v: c.config.argv[:1] == [v],
+        "health": lambda c, v: (c.health or "none") == v,
+        "restart-policy": lambda c, v: c.config.restart == v,
+        "should-start-on-boot": lambda c, v: (bool(c.wanted) and c.config.restart != "no") == boolean(v),
     }
     for text in wanted.get("exited", ()):
         if not text.lstrip("-").isdigit():

@@ -94,6 +94,48 @@ class CreateOptions(Record):
     detach_keys: str = "ctrl-p,ctrl-q"
     #: the command line, for `inspect`
     create_command: list[str] = []
+    restart: str = ""
+    health_cmd: str = ""
+    health_interval: str = ""
+    health_timeout: str = ""
+    health_start_period: str = ""
+    health_retries: int = -1
+    health_on_failure: str = ""
+    health_log_destination: str = ""
+    health_max_log_count: int = -1
+    health_max_log_size: int = -1
+    health_startup_cmd: str = ""
+    health_startup_interval: str = ""
+    health_startup_timeout: str = ""
+    health_startup_retries: int = -1
+    health_startup_success: int = -1
+    no_healthcheck: bool = False
+    volumes_from: list[str] = []
+    image_volume: str = ""
+    env_merge: list[str] = []
+    unsetenv: list[str] = []
+    unsetenv_all: bool = False
+    blkio_weight_device: list[str] = []
+    device_read_bps: list[str] = []
+    device_write_bps: list[str] = []
+    device_read_iops: list[str] = []
+    device_write_iops: list[str] = []
+    cgroup_conf: list[str] = []
+    cpu_rt_period: int = 0
+    cpu_rt_runtime: int = 0
+    requires: list[str] = []
+    hosts_file: str = ""
+    no_hostname: bool = False
+    passwd: bool = True
+    passwd_entry: str = ""
+    group_entry: str = ""
+    personality: str = ""
+    rdt_class: str = ""
+    rmi: bool = False
+    retry: int = 3
+    retry_delay: str = ""
+    decryption_key: list[str] = []
+    signature_policy: str = ""
 
 
 class ExecOptions(Record):

@@ -88,12 +88,26 @@ def environment(items: list[str], files: list[str]) -> dict[str, str]:
     return found
 
 
+_RESTARTS = ("no", "on-failure", "always", "unless-stopped")
+
+
+def restart_policy(text: str) -> tuple[str, int]:
+    """(policy, limit of restarts) of `on-failure:3`; "never" is "no"."""
+    name, colon, count = text.partition(":")
+    name = "no" if name in ("", "never") else name
+    if name not in _RESTARTS:
+        raise InvalidInput(f"--restart {text!r}: not one of {', '.join(_RESTARTS)}")
+    if colon and (name != "on-failure" or not count.isdigit()):
+        raise InvalidInput(f"--restart {text!r}: only on-failure takes a number, as in on-failure:3")
+    return name, int(count or 0)
+
+
 # -- mounts
 _OPTIONS = frozenset(
     "ro rw z Z U O copy nocopy idmap exec noexec dev nodev suid nosuid bind rbind private rprivate shared rshared slave rslave "
     "unbindable runbindable atime noatime diratime nodiratime relatime norelatime strictatime".split()
 )
-_BUILT = frozenset(("ro", "rw", "z", "Z", "copy", "nocopy")) | (_OPTIONS - {"U", "O", "idmap"})
+_BUILT = _OPTIONS - {"idmap"}
 
 
 def volume(text: str) -> Mount:
@@ -137,6 +151,28 @@ def _source(path: str, flag: str) -> str:
     return full
 
 
+def mounts(text: str) -> list[Mount]:
+    """`type=bind,source=…,target=…,ro` of --mount; type=glob may be several."""
+    if "type=glob" not in text.split(","):
+        return [mount(text)]
+    import glob
+
+    rest = [item for item in text.split(",") if item != "type=glob"]
+    pattern = next((item.partition("=")[2] for item in rest if item.partition("=")[0] in ("source", "src")), "")
+    target = next(
+        (item.partition("=")[2] for item in rest if item.partition("=")[0] in ("target", "dst", "destination")), ""
+    )
+    others = [item for item in rest if item.partition("=")[0] not in ("source", "src", "target", "dst", "destination")]
+    paths = sorted(glob.glob(pattern)) if pattern else []
+    if not paths:
+        raise InvalidInput(f"--mount {text!r}: nothing on the host fits {pattern!r}")
+    inside = [os.path.join(target, os.path.basename(path)) if target else os.path.abspath(path) for path in paths]
+    return [
+        mount(",".join(["type=bind", f"source={path}", f"target={place}", *others]))
+        for path, place in zip(paths, inside, strict=True)
+    ]
+
+
 def mount(text: str) -> Mount:
     """`type=bind,source=…,target=…,ro` of --mount."""
     values: dict[str, str] = {}
@@ -144,7 +180,21 @@ def mount(text: str) -> Mount:
     for item in text.split(","):
         key, equals, value = item.partition("=")
         key = {"src": "source", "dst": "target", "destination": "target", "readonly": "ro"}.get(key, key)
-        if key in ("type", "source", "target", "tmpfs-size", "tmpfs-mode", "bind-propagation"):
+        if key in ("U", "chown") and value in ("", "true", "1"):
+            flags.append("U")
+        elif key in (
+            "type",
+            "source",
+            "target",
+            "tmpfs-size",
+            "tmpfs-mode",
+            "bind-propagation",
+            "uid",
+            "gid",
+            "mode",
+            "max",
+            "subpath",
+        ):
             values[key] = value
         elif key in ("ro", "rw") and value in ("", "true", "1", "false", "0"):
             flags.append("ro" if (key == "ro") == (value in ("", "true", "1")) else "rw")
@@ -155,15 +205,26 @@ def mount(text: str) -> Mount:
         else:
             raise InvalidInput(f"--mount {text!r}: invalid option {item!r}")
     kind = values.get("type", "volume")
-    if kind not in ("bind", "volume", "tmpfs"):
-        raise InvalidInput(f"--mount {text!r}: invalid type {kind!r}", hint="the types are bind, volume and tmpfs")
+    if kind not in ("bind", "volume", "tmpfs", "ramfs", "image", "devpts"):
+        hint = "the types are bind, volume, tmpfs, ramfs, image, glob and devpts"
+        raise InvalidInput(f"--mount {text!r}: invalid type {kind!r}", hint=hint)
     if not values.get("target"):
         raise InvalidInput(f"--mount {text!r}: must set volume destination")
     target = _target(values["target"], "--mount")
-    if kind == "tmpfs":
+    if kind == "devpts":
+        flags += [f"{key}={values[key]}" for key in ("uid", "gid", "mode", "max") if key in values]
+        return Mount(kind="devpts", target=target, options=flags)
+    if kind == "image":
+        if not values.get("source"):
+            raise InvalidInput(f"--mount {text!r}: an image mount needs a source: the image's name")
+        return Mount(
+            kind="image", source=values["source"], target=target, options=[f for f in flags if f in ("ro", "rw")],
+            subpath=values.get("subpath", ""),
+        )  # fmt: skip
+    if kind in ("tmpfs", "ramfs"):
         flags += [f"size={size(values['tmpfs-size'], '--mount tmpfs-size')}"] if "tmpfs-size" in values else []
         flags += [f"mode={values['tmpfs-mode']}"] if "tmpfs-mode" in values else []
-        return Mount(kind="tmpfs", target=target, options=flags)
+        return Mount(kind=kind, target=target, options=flags)
     if "bind-propagation" in values:
         flags.append(values["bind-propagation"])
     if kind == "bind":

@@ -41,8 +41,13 @@ def release_all(container: Container, *, for_good: bool = False) -> list[str]:
     attempt(lambda: _disconnect(container))
     store, layer, bundle = ctx.store, container.layer, container.bundle
     if layer:
-        attempt(lambda: store.driver.unmount(store.folder(layer)) if for_good else store.unmount(layer, force=True))
+        if for_good:
+            attempt(lambda: store.driver.unmount(store.folder(layer)))
+        else:  # who mounted it with `container mount` keeps it
+            attempt(lambda: store.unmount(layer, force=not container.mounted))
     attempt(lambda: _unmount(f"{bundle.folder}/shm"))
+    if container.config.mounts:
+        attempt(lambda: _unmount_all(f"{bundle.folder}/mounts"))
     if deleting and os.waitstatus_to_exitcode(os.waitpid(deleting, 0)[1]):
         attempt(lambda: runtime.delete(container.id))  # again, to learn why; "does not exist" is fine
     attempt(lambda: remove_tree(bundle.folder))
@@ -52,6 +57,13 @@ def release_all(container: Container, *, for_good: bool = False) -> list[str]:
 def _unmount(path: str) -> None:
     while os.path.isdir(path) and umount(path):
         pass
+
+
+def _unmount_all(folder: str) -> None:
+    """What --mount type=image and the option O mounted in the bundle."""
+    if os.path.isdir(folder):
+        for name in os.listdir(folder):
+            _unmount(f"{folder}/{name}/merged")
 
 
 def drop_exit_file(container: Container) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from podling.core.containers import Container
-from podling.errors import NoSuchContainer, WrongState
+from podling.errors import Conflict, NoSuchContainer, WrongState
 from podling.oci import json
 
 
@@ -14,12 +14,38 @@ class StillRunning(WrongState):
     reference = "container-running"
 
 
-def remove_one(container: Container, *, force: bool, volumes: bool, timeout: int = -1) -> None:
+def dependants(container: Container) -> list[Container]:
+    """Containers that require this one, or live in one of its namespaces."""
+    from podling.core.containers import every
+
+    found = []
+    for other in every(container.ctx, f"config LIKE '%{container.id}%'"):
+        config = other.config
+        joined = (config.network, config.pid_mode, config.ipc_mode, config.uts_mode, config.cgroup_mode)
+        if other.key != container.key and (
+            f"container:{container.id}" in joined or any(item.startswith(container.id) for item in config.requires)
+        ):
+            found.append(other)
+    return found
+
+
+def remove_one(container: Container, *, force: bool, volumes: bool, timeout: int = -1, depend: bool = False) -> None:
     """Remove one container; a running one is stopped first with `force`. One that somebody else removes meanwhile is as good.
+    With `depend` those that require it go before it.
 
     Raises:
         StillRunning: it runs or is paused, and `force` is not given.
+        Conflict: others require it.
     """
+    others = dependants(container)
+    if others and not depend:
+        raise Conflict(
+            f"container {container.id} has dependent containers which must be removed before it: "
+            f"{', '.join(other.id for other in others)}: container already exists",
+            hint="rm --depend removes them too",
+        )
+    for other in others:
+        remove_one(other, force=force, volumes=volumes, timeout=timeout, depend=True)
     try:
         _remove(container, force=force, volumes=volumes, timeout=timeout)
     except NoSuchContainer:

@@ -15,6 +15,8 @@ class Identity(Record):
     groups: list[int] = []
     home: str = "/"
     name: str = ""
+    #: the root file system has no entry for it
+    unknown: bool = False
 
 
 def _lines(root_fd: int, path: str) -> list[list[str]]:
@@ -41,7 +43,11 @@ def resolve(root: str, user: str, groups: list[str]) -> Identity:
             identity = Identity(uid=int(entry[2]), gid=int(entry[3]), home=entry[5] or "/", name=entry[0])
         elif not name or name.isdigit():
             identity = Identity(
-                uid=int(name or "0"), gid=0, home="/root" if not int(name or "0") else "/", name=name or "root"
+                uid=int(name or "0"),
+                gid=0,
+                home="/root" if not int(name or "0") else "/",
+                name=name or "root",
+                unknown=bool(name),
             )
         else:
             raise InvalidInput(
@@ -72,3 +78,22 @@ def _group(lines: list[list[str]], text: str) -> int:
     raise InvalidInput(
         f"unable to find group {text}: no matching entries in group file", hint="give a number, or a group of the image"
     )
+
+
+def files(root: str) -> tuple[str, str]:
+    """The texts of /etc/passwd and /etc/group in a root file system, each with a newline at its end."""
+    root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    texts = []
+    try:
+        for path in ("etc/passwd", "etc/group"):
+            try:
+                fd = open_in_root(root_fd, path, os.O_RDONLY)
+            except OSError:
+                texts.append("")
+                continue
+            with os.fdopen(fd, encoding="utf-8", errors="surrogateescape") as file:
+                text = file.read()
+            texts.append(text if text.endswith("\n") or not text else text + "\n")
+    finally:
+        os.close(root_fd)
+    return texts[0], texts[1]

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 class Mount(Record):
-    """One mount of a container. `kind`: bind, volume, tmpfs. `name` is the volume's."""
+    """One mount of a container. `kind`: bind, volume, tmpfs, image, devpts, ramfs. `name` is the volume's or the image's id."""
 
     kind: str
     target: str
@@ -19,6 +19,8 @@ class Mount(Record):
     options: list[str] = []
     #: copy what the image has at `target` into an empty volume
     copy_up: bool = True
+    #: of an image: the folder in it
+    subpath: str = ""
 
 
 class Port(Record):
@@ -47,6 +49,37 @@ class Resources(Record):
     cpuset_mems: str = ""
     pids_limit: int = 0
     blkio_weight: int = 0
+
+    cpu_rt_runtime: int = 0
+    cpu_rt_period: int = 0
+    #: PATH:NUMBER, as the flags have it
+    blkio_weight_device: list[str] = []
+    device_read_bps: list[str] = []
+    device_write_bps: list[str] = []
+    device_read_iops: list[str] = []
+    device_write_iops: list[str] = []
+    #: cgroup v2 files and what is written to them
+    unified: dict[str, str] = {}
+
+
+class Health(Record):
+    """Health checks. `test` as in an image: ["CMD", …], ["CMD-SHELL", text]. Nanoseconds; an interval of 0 is never by itself."""
+
+    test: list[str] = []
+    interval: int = 30 * 10**9
+    timeout: int = 30 * 10**9
+    start_period: int = 0
+    retries: int = 3
+    #: none, kill, restart or stop
+    on_failure: str = "none"
+    log_destination: str = "local"
+    log_count: int = 5
+    log_size: int = 500
+    startup_test: list[str] = []
+    startup_interval: int = 30 * 10**9
+    startup_timeout: int = 30 * 10**9
+    startup_retries: int = 0
+    startup_success: int = 0
 
 
 class Security(Record):
@@ -78,6 +111,7 @@ class ContainerConfig(Record):
         "resources": Resources,
         "security": Security,
         "devices": Device,
+        "health": Health,
     }
 
     id: str
@@ -147,6 +181,20 @@ class ContainerConfig(Record):
     pidfile: str = ""
     conmon_pidfile: str = ""
     create_command: list[str] = []
+    #: no, on-failure, always or unless-stopped; `restart_limit` counts restarts of on-failure, 0 is no limit
+    restart: str = "no"
+    restart_limit: int = 0
+    health: Health | None = None
+    #: NAME:CONDITION of containers that have to be started, healthy or completed before this one
+    requires: list[str] = []
+    hosts_file: str = ""
+    no_hostname: bool = False
+    passwd: bool = True
+    passwd_entry: str = ""
+    group_entry: str = ""
+    personality: str = ""
+    rdt_class: str = ""
+    remove_image: bool = False
 
     @property
     def argv(self) -> list[str]:

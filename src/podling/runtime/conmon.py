@@ -138,13 +138,18 @@ def _is_conmon_of(pid: int, bundle: Bundle) -> bool:
         return False
 
 
-def exit_command(settings: Settings, bundle: Bundle, container: str) -> list[str]:
-    """What conmon runs when the container has ended."""
+def own_command(settings: Settings, *words: str) -> list[str]:
+    """The command line that runs another podling on the same stores."""
     import sys
 
     package_root = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
     code = f"import sys; sys.path.insert(0, {package_root!r}); from podling.cli.main import main; main()"
-    clean_up = [sys.executable, "-I", "-c", code, *settings.arguments(), "container", "cleanup", container]
+    return [sys.executable, "-I", "-c", code, *settings.arguments(), *words]
+
+
+def exit_command(settings: Settings, bundle: Bundle, container: str) -> list[str]:
+    """What conmon runs when the container has ended."""
+    clean_up = own_command(settings, "container", "cleanup", container)
     return ["/bin/sh", "-c", _EXIT_SCRIPT, bundle.attend, bundle.marker, *clean_up]
 
 

@@ -56,6 +56,10 @@ class OCIRuntime:
     def resume(self, container: str) -> None:
         self._checked("unpause", container, "resume", container)
 
+    def update(self, container: str, path: str) -> None:
+        """Change limits; `path` is a file with the specification's `resources`."""
+        self._checked("update", container, "update", "--resources", path, container)
+
     def kill(self, container: str, signal: int) -> None:
         outcome = self.call("kill", container, str(signal))
         if outcome.code and not _is_gone(outcome.message):

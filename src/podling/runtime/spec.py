@@ -7,7 +7,7 @@ import os
 from podling.errors import InvalidInput, Unsupported
 from podling.oci.record import Record
 from podling.runtime import capabilities, seccomp
-from podling.runtime.config import ContainerConfig
+from podling.runtime.config import ContainerConfig, Resources
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,6 +86,10 @@ def build(config: ContainerConfig, place: Placement) -> dict[str, Any]:
     sysctls = {**(DEFAULT_SYSCTLS if own_network else {}), **config.sysctls}
     if sysctls:
         linux["sysctl"] = sysctls
+    if config.personality:
+        linux["personality"] = {"domain": config.personality}
+    if config.rdt_class:
+        linux["intelRdt"] = {"closID": config.rdt_class}
     if place.cgroup_path:
         linux["cgroupsPath"] = place.cgroup_path
     if security.privileged:
@@ -262,12 +266,17 @@ def _mounts(config: ContainerConfig, place: Placement) -> list[dict[str, Any]]:
                     )
                 )
     for mount in config.mounts:
-        if mount.kind == "tmpfs":
+        if mount.kind == "devpts":
+            mounts.append(_mount(mount.target, "devpts", "devpts", "nosuid", "noexec", *mount.options))
+            continue
+        if mount.kind in ("tmpfs", "ramfs"):
             options = mount.options or []
             defaults = [d for d in ("nosuid", "nodev", "noexec") if d not in options and d[2:] not in options]
-            mounts.append(_mount(mount.target, "tmpfs", "tmpfs", "rprivate", *defaults, *options))
+            mounts.append(_mount(mount.target, mount.kind, mount.kind, "rprivate", *defaults, *options))
             continue
-        options = [option for option in mount.options if option not in ("z", "Z", "U", "copy", "nocopy", "idmap")]
+        options = [option for option in mount.options if option not in ("z", "Z", "U", "O", "copy", "nocopy", "idmap")]
+        if mount.kind == "image" and "rw" not in options and "ro" not in options:
+            options.append("ro")
         if not any(option in ("bind", "rbind") for option in options):
             options.insert(0, "rbind")
         if not any(option in _PROPAGATION for option in options):
@@ -354,6 +363,13 @@ def _resources(config: ContainerConfig) -> dict[str, Any]:
                 for entry in device_entries(device.host, device.target)
             ]
         resources["devices"] += [_device_rule(text) for text in config.device_cgroup_rules]
+    resources.update(resource_limits(limits))
+    return resources
+
+
+def resource_limits(limits: Resources) -> dict[str, Any]:
+    """`linux.resources` without the devices."""
+    resources: dict[str, Any] = {}
     memory = {
         "limit": limits.memory,
         "swap": limits.memory_swap or (limits.memory * 2 if limits.memory > 0 and _counts_swap() else 0),
@@ -372,15 +388,41 @@ def _resources(config: ContainerConfig) -> dict[str, Any]:
         "period": limits.cpu_period,
         "cpus": limits.cpuset_cpus,
         "mems": limits.cpuset_mems,
+        "realtimeRuntime": limits.cpu_rt_runtime,
+        "realtimePeriod": limits.cpu_rt_period,
     }
     cpu = {name: value for name, value in cpu.items() if value}
     if cpu:
         resources["cpu"] = cpu
     if limits.pids_limit:
         resources["pids"] = {"limit": limits.pids_limit}
-    if limits.blkio_weight:
-        resources["blockIO"] = {"weight": limits.blkio_weight}
+    block: dict[str, Any] = {"weight": limits.blkio_weight} if limits.blkio_weight else {}
+    for field, name, key in _THROTTLES:
+        if entries := [_throttle(text, key) for text in getattr(limits, field)]:
+            block[name] = entries
+    if block:
+        resources["blockIO"] = block
+    if limits.unified:
+        resources["unified"] = limits.unified
     return resources
+
+
+_THROTTLES = (
+    ("blkio_weight_device", "weightDevice", "weight"),
+    ("device_read_bps", "throttleReadBpsDevice", "rate"),
+    ("device_write_bps", "throttleWriteBpsDevice", "rate"),
+    ("device_read_iops", "throttleReadIOPSDevice", "rate"),
+    ("device_write_iops", "throttleWriteIOPSDevice", "rate"),
+)
+
+
+def _throttle(text: str, key: str) -> dict[str, Any]:
+    path, _, number = text.rpartition(":")
+    try:
+        device = os.stat(path).st_rdev
+    except OSError as error:
+        raise InvalidInput(f"{path}: {error.strerror}") from None
+    return {"major": os.major(device), "minor": os.minor(device), key: int(number)}
 
 
 def _counts_swap() -> bool:

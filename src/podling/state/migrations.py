@@ -10,7 +10,7 @@ import os
 from podling.errors import StateError
 from podling.state import sqlite
 
-VERSION = 2
+VERSION = 3
 STEPS: dict[int, str] = {
     1: """
 ALTER TABLE images ADD COLUMN kind TEXT NOT NULL DEFAULT 'image';
@@ -54,6 +54,13 @@ CREATE TABLE artifacts (
     manifest BLOB NOT NULL,
     created  INTEGER NOT NULL
 ) WITHOUT ROWID;
+""",
+    2: """
+ALTER TABLE containers ADD COLUMN wanted INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE containers ADD COLUMN mounted INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE containers ADD COLUMN health TEXT NOT NULL DEFAULT '';
+ALTER TABLE containers ADD COLUMN health_log TEXT NOT NULL DEFAULT '{}';
+UPDATE containers SET wanted=1 WHERE status IN ('running', 'paused');
 """,
 }
 

@@ -1,4 +1,4 @@
--- The schema, version 2. A change here comes with a step in migrations.py; tests open kept databases of every version.
+-- The schema, version 3. A change here comes with a step in migrations.py; tests open kept databases of every version.
 -- Times are nanoseconds since the epoch. `key` names folders on disk and lock ranges; `id` is what users see.
 
 CREATE TABLE meta (
@@ -96,7 +96,7 @@ CREATE TABLE artifacts (
     created  INTEGER NOT NULL
 ) WITHOUT ROWID;
 
--- Columns up to `config` never change after create (but for the name); the others are the container's state.
+-- Columns up to `config` change after create by rename and update alone; the others are the container's state.
 CREATE TABLE containers (
     key          INTEGER PRIMARY KEY AUTOINCREMENT,
     id           TEXT NOT NULL UNIQUE,
@@ -122,7 +122,11 @@ CREATE TABLE containers (
     restarts     INTEGER NOT NULL DEFAULT 0,
     error        TEXT NOT NULL DEFAULT '',
     dirty        INTEGER NOT NULL DEFAULT 0,  -- holds mounts, networks or runtime state that clean-up must release
-    network      TEXT NOT NULL DEFAULT '{}'   -- what the network back end answered
+    network      TEXT NOT NULL DEFAULT '{}',  -- what the network back end answered
+    wanted       INTEGER NOT NULL DEFAULT 0,  -- it was started, and nobody stopped it: a restart policy, and a boot, start it again
+    mounted      INTEGER NOT NULL DEFAULT 0,  -- how often `container mount` mounted its layer
+    health       TEXT NOT NULL DEFAULT '',    -- starting, healthy, unhealthy, or nothing
+    health_log   TEXT NOT NULL DEFAULT '{}'   -- what the last checks said: FailingStreak, Log
 );
 CREATE INDEX containers_image ON containers (image_id);
 CREATE INDEX containers_layer ON containers (layer);

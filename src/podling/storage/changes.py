@@ -51,7 +51,10 @@ def overlay_changes(upper: str, lowers: list[str]) -> list[Change]:
 
 def _scan(folder: str, path: str) -> list[tuple[str, os.stat_result]]:
     """What is in `path` below `folder`. A container that runs may put a link there meanwhile: it does not lead out."""
-    root = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        root = os.open(folder, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return []
     try:
         fd = open_in_root(root, path.lstrip("/") or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError as error:
@@ -146,6 +149,51 @@ class View:
             if os.path.lexists(folder + path):
                 return folder
         return self.folders[0]
+
+    def stat(self, path: str) -> os.stat_result | None:
+        """The attributes of a path whose parents are no links; None when there is nothing."""
+        if path in ("", "/"):
+            return os.stat(self.folders[0])
+        folders = self.folders
+        prefixes = _prefixes(path)
+        for part in prefixes[:-1]:
+            folders = self.inside(part, folders)
+        found = self.listing(prefixes[-1].rpartition("/")[0], folders).get(prefixes[-1].rpartition("/")[2])
+        return found[0] if found else None
+
+    def resolve(self, path: str, *, follow_last: bool = True) -> str:
+        """`path` with its links followed as the container would; parts that do not exist stay."""
+        todo = [part for part in path.split("/") if part and part != "."]
+        done: list[str] = []
+        for _ in range(1000):
+            if not todo:
+                return "/" + "/".join(done)
+            part = todo.pop(0)
+            if part == "..":
+                done = done[:-1]
+                continue
+            here = "/" + "/".join([*done, part])
+            info = self.stat(here)
+            if info is None or not stat.S_ISLNK(info.st_mode) or (not todo and not follow_last):
+                done.append(part)
+                continue
+            target = self.read_link(here)
+            if target.startswith("/"):
+                done = []
+            todo = [piece for piece in target.split("/") if piece and piece != "."] + todo
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+
+    def read_link(self, path: str) -> str:
+        base = os.open(self.locate(path), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            folder, _, last = path.lstrip("/").rpartition("/")
+            parent = open_in_root(base, folder or ".", os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                return os.readlink(last, dir_fd=parent)
+            finally:
+                os.close(parent)
+        finally:
+            os.close(base)
 
     def walk(self) -> Iterator[Change]:
         """Every path of the tree, as added."""
@@ -274,8 +322,37 @@ def _header(
     return entry.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
-def _entry(base: int, name: str, links: dict[tuple[int, int], str]) -> Iterator[bytes]:
-    folder, _, last = name.rpartition("/")
+def tree_archive(view: View, path: str, shown: str, *, inside: bool = False) -> Iterator[bytes]:
+    """A tar of `path` and all below it, in which it is called `shown`; with `inside` without an entry for itself."""
+    links: dict[tuple[int, int], str] = {}
+    paths = [] if inside else [path]
+    folders = view.folders
+    for part in _prefixes(path):
+        folders = view.inside(part, folders)
+    if folders:
+        paths += [found for _, found in view._below(path if path != "/" else "", folders)]
+    for found in paths:
+        base = os.open(view.locate(found), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            rest = found[len(path.rstrip("/")) :].lstrip("/")
+            name = "/".join(part for part in (shown, rest) if part)
+            yield from _entry(base, found.lstrip("/"), links, name)
+        finally:
+            os.close(base)
+    yield bytes(1024)
+
+
+def _prefixes(path: str) -> list[str]:
+    """`/a/b` as /a and /a/b."""
+    parts = [part for part in path.split("/") if part]
+    return ["/" + "/".join(parts[: count + 1]) for count in range(len(parts))]
+
+
+def _entry(base: int, place: str, links: dict[tuple[int, int], str], name: str = "") -> Iterator[bytes]:
+    """The header and content of `place` below `base`, called `name` in the tar."""
+    name = name or place
+    folder, _, last = place.rpartition("/")
+    last = last or "."
     try:
         parent = open_in_root(base, folder or ".", os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     except OSError:

@@ -53,7 +53,11 @@ def clean(name: str) -> str:
 
 
 class Extractor:
-    """Unpacks members below `folder`. `lookup(path)` gives the attributes of a folder in the layers below, or None."""
+    """Unpacks members below `folder`. `lookup(path)` gives the attributes of a folder in the layers below, or None.
+
+    `owner` is what everything gets, instead of what the archive says; -1 keeps who unpacks. `literal` takes names of whiteouts
+    for names.
+    """
 
     def __init__(
         self,
@@ -63,12 +67,18 @@ class Extractor:
         recipe: RecipeWriter | None = None,
         lookup: Callable[[str], os.stat_result | None] = lambda path: None,
         squash_owner: bool = False,
+        owner: tuple[int, int] | None = None,
+        literal: bool = False,
+        keep_kinds: bool = False,
     ) -> None:
         self._root = os.open(folder, _FOLDER)
         self._whiteouts = whiteouts
         self._recipe = recipe
         self._lookup = lookup
         self._squash = squash_owner
+        self._owned_by = owner
+        self._literal = literal
+        self._keep_kinds = keep_kinds
         self._folders: dict[str, int] = {}
         self._times: dict[str, int] = {}
 
@@ -136,11 +146,17 @@ class Extractor:
         self._folders[path] = fd
         return fd
 
-    def _remove(self, parent: int, name: str, path: str) -> None:
+    def _remove(self, parent: int, name: str, path: str, *, makes_folder: bool = False) -> None:
         try:
             info = os.stat(name, dir_fd=parent, follow_symlinks=False)
         except FileNotFoundError:
             return
+        whiteout = stat.S_ISCHR(info.st_mode) and info.st_rdev == 0
+        if self._keep_kinds and stat.S_ISDIR(info.st_mode) != makes_folder and not whiteout:
+            have, comes = ("folder", "file") if stat.S_ISDIR(info.st_mode) else ("file", "folder")
+            raise BadArchive(
+                f"{path}: there is a {have}, and a {comes} is to be put there", hint="--overwrite replaces it"
+            )
         if stat.S_ISDIR(info.st_mode):
             self._forget(path)
             self._times = {
@@ -161,7 +177,7 @@ class Extractor:
     def _entry(self, reader: tar.Reader, member: tar.Member) -> None:
         path = clean(member.name)
         folder, _, name = path.rpartition("/")
-        if name.startswith(".wh."):
+        if name.startswith(".wh.") and not self._literal:
             self._whiteout(folder, name)
         elif member.kind == tar.REGULAR:
             self._file(reader, member, path, folder, name)
@@ -190,6 +206,8 @@ class Extractor:
         return parent
 
     def _owner(self, member: tar.Member) -> tuple[int, int]:
+        if self._owned_by is not None:
+            return self._owned_by
         if not (0 <= member.uid <= _MAX_ID and 0 <= member.gid <= _MAX_ID):
             raise BadArchive(f"the entry {member.name!r} has the impossible owner {member.uid}:{member.gid}")
         return member.uid, member.gid
@@ -254,7 +272,7 @@ class Extractor:
                 os.mkdir(name, 0o755, dir_fd=parent)
             except FileExistsError:
                 if not stat.S_ISDIR(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode):
-                    self._remove(parent, name, path)
+                    self._remove(parent, name, path, makes_folder=True)
                     os.mkdir(name, 0o755, dir_fd=parent)
             fd = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=parent)
         else:

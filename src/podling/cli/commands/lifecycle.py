@@ -55,6 +55,10 @@ def _start(app: App, args: Args) -> int:
         from podling.cli.commands.run import attach_started
 
         return attach_started(app, args)
+    if args.boot:
+        if args.rest or args.all or args.latest or args.filter:
+            raise UsageError("--boot takes no further arguments")
+        return _finish(app, app.engine.call(ops.StartContainers(boot=True)))
     return _finish(app, app.engine.call(ops.StartContainers(**_selection(args))))
 
 
@@ -84,7 +88,11 @@ def _unpause(app: App, args: Args) -> int:
 def _rm(app: App, args: Args) -> int:
     report = app.engine.call(
         ops.RemoveContainers(
-            **_selection(args), force=args.force or "time" in args.given, volumes=args.volumes, timeout=_timeout(args)
+            **_selection(args),
+            force=args.force or "time" in args.given,
+            volumes=args.volumes,
+            timeout=_timeout(args),
+            depend=args.depend or args.all,
         )
     )
     return _finish(app, _with_missing_code(report))
@@ -131,7 +139,7 @@ def _interval(text: str) -> float:
 
 
 def _cleanup(app: App, args: Args) -> int:
-    report = app.engine.call(ops.CleanupContainers(**_selection(args)))
+    report = app.engine.call(ops.CleanupContainers(**_selection(args), restart=args.restart))
     return app.report([], report.errors)
 
 
@@ -141,6 +149,7 @@ START = Command(
     "Starts containers that were created or have stopped.",
     Flag("all", "", "bool", "Start every container that does not run"),
     Flag("attach", "a", "bool", "Join the container's output and error streams"),
+    Flag("boot", "", "bool", "Start what ran when the host went down, where its restart policy says so"),
     Flag("detach-keys", "", "string", "Keys that detach", "ctrl-p,ctrl-q"),
     _FILTER,
     Flag("interactive", "i", "bool", "Join the container's input as well"),
@@ -170,7 +179,8 @@ UNPAUSE = Command(
 )  # fmt: skip
 RM = Command(
     _rm, "[options] CONTAINER [CONTAINER...]", "Removes containers; those that run only with --force.",
-    _ALL, _CIDFILE, Flag("filter", "", "list", "The containers that match KEY=VALUE"),
+    _ALL, _CIDFILE, Flag("depend", "", "bool", "Remove the containers that require it too"),
+    Flag("filter", "", "list", "The containers that match KEY=VALUE"),
     Flag("force", "f", "bool", "Stop and remove containers that run; a missing one is no error"), _IGNORE, _LATEST, _TIME,
     Flag("volumes", "v", "bool", "Remove the anonymous volumes of the container too"), examples=("rm web", "rm -f -t 0 web", "rm -a"),
 )  # fmt: skip
@@ -183,5 +193,5 @@ WAIT = Command(
 )  # fmt: skip
 CLEANUP = Command(
     _cleanup, "[options] CONTAINER [CONTAINER...]", "Unmounts the root file systems and networks of containers that have ended.",
-    _ALL, _LATEST,
+    _ALL, _LATEST, Flag("restart", "", "bool", "Start them again, as their restart policy says", hidden=True),
 )  # fmt: skip

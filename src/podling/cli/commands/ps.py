@@ -28,7 +28,8 @@ _COMMAND_WIDTH = 20
 
 def status_text(item: ContainerSummary, now: int) -> str:
     if item.status == "running":
-        return f"Up {human_duration((now - item.started) / 1e9)}"
+        health = f" ({item.health})" if item.health else ""
+        return f"Up {human_duration((now - item.started) / 1e9)}{health}"
     if item.status == "exited":
         since = f" {ago(item.finished, now)}" if item.finished else ""
         return f"Exited ({item.exit_code}){since}"
@@ -156,7 +157,7 @@ def _fields(app: App, args: Args, item: ContainerSummary, now: int) -> dict[str,
         "IsInfra": False,
         "Pod": "",
         "PodName": "",
-        "Restarts": 0,
+        "Restarts": item.restarts,
         "Mounts": lambda: ",".join(mount["Destination"] for mount in inspect()["Mounts"]),
         "Networks": lambda: ",".join(inspect()["NetworkSettings"].get("Networks", ())),
     }
@@ -197,7 +198,7 @@ def _json(app: App, item: ContainerSummary, now: int) -> dict[str, Any]:
         "Pod": "",
         "PodName": "",
         "Ports": ports or None,
-        "Restarts": 0,
+        "Restarts": item.restarts,
         "Size": {"rootFsSize": item.root_size, "rwSize": item.size} if item.size >= 0 else None,
         "StartedAt": item.started // 10**9 if item.started else -62135596800,
         "State": item.status,

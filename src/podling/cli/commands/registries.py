@@ -93,7 +93,7 @@ def _pull(app: App, args: Args) -> int:
         try:
             for id in app.engine.call(
                 ops.PullImage(
-                    name=name, policy=args.policy, platform=_platform(args), decryption_keys=args.decryption_key,
+                    name=name, policy=args.policy, platform=chosen_platform(args), decryption_keys=args.decryption_key,
                     all_tags=args.all_tags, signature_policy=args.signature_policy, **access(args),
                 )
             ):  # fmt: skip
@@ -107,7 +107,8 @@ def _pull(app: App, args: Args) -> int:
     return app.report([], errors)
 
 
-def _platform(args: Args) -> str:
+def chosen_platform(args: Args) -> str:
+    """What --platform, or --os, --arch and --variant, ask for."""
     if args.platform and (args.os or args.arch or args.variant):
         raise UsageError("--platform cannot be used with --os, --arch and --variant")
     if not (args.os or args.arch or args.variant):

@@ -14,11 +14,58 @@ if TYPE_CHECKING:
     from podling.cli.app import App
     from podling.cli.flags import Args
 
+HEALTH_FLAGS = (
+    Flag("health-cmd", "", "string", 'Command that checks the container, or "none"'),
+    Flag("health-interval", "", "string", 'Time between checks, or "disable" (default 30s)'),
+    Flag("health-log-destination", "", "string", "Where results are kept: local, events_logger, or a folder"),
+    Flag("health-max-log-count", "", "int", "How many results are kept; 0 is all (default 5)", -1),
+    Flag("health-max-log-size", "", "int", "How many characters of output are kept; 0 is all (default 500)", -1),
+    Flag("health-on-failure", "", "string", "What happens to an unhealthy container: none, kill, restart, stop"),
+    Flag("health-retries", "", "int", "Failures in a row that make it unhealthy (default 3)", -1),
+    Flag("health-start-period", "", "string", "Time in which failures do not count"),
+    Flag("health-startup-cmd", "", "string", "Command that tells when the container has started"),
+    Flag("health-startup-interval", "", "string", "Time between such checks (default 30s)"),
+    Flag("health-startup-retries", "", "int", "Failures in a row that end the attempt", -1),
+    Flag("health-startup-success", "", "int", "Successes in a row that are wanted", -1),
+    Flag("health-startup-timeout", "", "string", "Time that such a check may take (default 30s)"),
+    Flag("health-timeout", "", "string", "Time that a check may take (default 30s)"),
+    Flag("no-healthcheck", "", "bool", "Leave the image's check out"),
+)
 #: every flag here is a field of CreateOptions; `network` and `env` have aliases below
 CREATE_FLAGS = (
     Flag("add-host", "", "list", "Add a line to /etc/hosts (HOST:IP)"),
     Flag("annotation", "", "list", "Add an annotation (KEY=VALUE)"),
     Flag("authfile", "", "string", "Path of the authentication file", value="path"),
+    Flag("arch", "", "string", "Choose the image of this architecture"),
+    Flag("blkio-weight-device", "", "list", "Block IO weight of one device (DEVICE:WEIGHT)"),
+    Flag("cgroup-conf", "", "list", "Write a file of the cgroup (NAME=VALUE), on cgroup v2"),
+    Flag("cpu-rt-period", "", "int", "Period of the real-time scheduler, in microseconds"),
+    Flag("cpu-rt-runtime", "", "int", "Real-time run time in each period, in microseconds"),
+    Flag("decryption-key", "", "list", "Private key for encrypted layers: PATH[:PASSWORD]", value="key"),
+    Flag("device-read-bps", "", "list", "Limit of bytes a second read from a device (DEVICE:BYTES)"),
+    Flag("device-read-iops", "", "list", "Limit of reads a second from a device (DEVICE:NUMBER)"),
+    Flag("device-write-bps", "", "list", "Limit of bytes a second written to a device (DEVICE:BYTES)"),
+    Flag("device-write-iops", "", "list", "Limit of writes a second to a device (DEVICE:NUMBER)"),
+    Flag("disable-content-trust", "", "bool", "Accepted for Docker's sake", hidden=True),
+    Flag("env-merge", "", "list", "Set a variable from those of the image (NAME=${OTHER}-x)"),
+    Flag("group-entry", "", "string", "Line for /etc/group"),
+    *HEALTH_FLAGS,
+    Flag("hosts-file", "", "string", "What /etc/hosts is made from: a path, image or none"),
+    Flag("image-volume", "", "string", "What becomes of the image's volumes: anonymous, ignore, tmpfs"),
+    Flag("no-hostname", "", "bool", "Do not make /etc/hostname"),
+    Flag("os", "", "string", "Choose the image of this operating system"),
+    Flag("passwd-entry", "", "string", "Line for /etc/passwd"),
+    Flag("personality", "", "string", "Execution domain: LINUX or LINUX32"),
+    Flag("rdt-class", "", "string", "Class of service of Intel RDT"),
+    Flag("requires", "", "slice", "Containers that must be started (or :healthy, :completed) before this one"),
+    Flag("restart", "", "string", "Restart policy: no, on-failure[:N], always, unless-stopped"),
+    Flag("retry", "", "int", "How often to try to fetch the image again after a failure", 3),
+    Flag("retry-delay", "", "string", "How long to wait between attempts, such as 2s"),
+    Flag("signature-policy", "", "string", "Path of another signature policy", value="path", hidden=True),
+    Flag("unsetenv", "", "list", "Take a default variable out of the environment"),
+    Flag("unsetenv-all", "", "bool", "Take all default variables out of the environment"),
+    Flag("variant", "", "string", "Choose the image of this variant"),
+    Flag("volumes-from", "", "list", "Mount the volumes of another container (CONTAINER[:OPTIONS])"),
     Flag("blkio-weight", "", "int", "Block IO weight, between 10 and 1000"),
     Flag("cap-add", "", "slice", "Add Linux capabilities"),
     Flag("cap-drop", "", "slice", "Drop Linux capabilities"),
@@ -106,7 +153,9 @@ CREATE_FLAGS = (
     Flag("workdir", "w", "string", "Working folder of the first process"),
     Flag("quiet", "q", "bool", "Do not show how the image is fetched"),
 )
-_NOT_OPTIONS = frozenset(("help", "quiet", "detach", "sig_proxy", "attach"))
+_NOT_OPTIONS = frozenset(
+    ("help", "quiet", "detach", "sig_proxy", "attach", "arch", "os", "variant", "disable_content_trust")
+)
 
 
 def _options(app: App, args: Args) -> CreateOptions:
@@ -115,6 +164,10 @@ def _options(app: App, args: Args) -> CreateOptions:
         for name, value in args.__dict__.items()
         if name not in _NOT_OPTIONS and name not in ("rest", "given")
     }
+    if args.arch or args.os or args.variant:
+        from podling.cli.commands.registries import chosen_platform
+
+        values["platform"] = chosen_platform(args)
     if "stop_timeout" not in args.given:
         values["stop_timeout"] = -1
     if "entrypoint" not in args.given:
@@ -138,6 +191,7 @@ def _run(app: App, args: Args) -> int:
     for stream in args.attach:
         if stream.lower() not in ("stdin", "stdout", "stderr"):
             raise UsageError(f'invalid stream "{stream}" for --attach', hint="stdin, stdout or stderr")
+    args.__dict__["rm"] = args.rm or args.rmi
     options = _options(app, args)
     if args.tty and args.interactive and not args.detach and not os.isatty(0):
         app.warn("The input device is not a TTY. The --tty and --interactive flags might not work properly")
@@ -220,6 +274,8 @@ RUN = Command(
     *CREATE_FLAGS,
     Flag("attach", "a", "slice", "Streams to join: stdin, stdout, stderr"),
     Flag("detach", "d", "bool", "Leave the container in the background and print its id"),
+    Flag("passwd", "", "bool", "Add a line to /etc/passwd for a user that the image does not know", True),
+    Flag("rmi", "", "bool", "Remove the image too when the container ends; implies --rm"),
     _SIG_PROXY,
     least=1,
     stop_at_argument=True,

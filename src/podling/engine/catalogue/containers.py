@@ -29,8 +29,11 @@ class CreateContainer(Operation):
 
 
 class StartContainers(Selection):
+    """`boot` starts what ran when the host went down and has a restart policy."""
+
     executor: ClassVar = "containers:start"
     route: ClassVar = "POST /libpod/containers/{name}/start"
+    boot: bool = False
 
 
 class RunAttached(Operation):
@@ -88,6 +91,8 @@ class RemoveContainers(Selection):
     force: bool = False
     volumes: bool = False
     timeout: int = -1
+    #: those that require it too
+    depend: bool = False
 
 
 class WaitContainer(Operation):
@@ -170,8 +175,11 @@ class ExecDetached(Operation):
 
 
 class CleanupContainers(Selection):
+    """`restart` starts a container again, as its policy says."""
+
     executor: ClassVar = "containers:cleanup"
     route: ClassVar = ""
+    restart: bool = False
 
 
 class CommitContainer(Operation):
@@ -180,3 +188,85 @@ class CommitContainer(Operation):
     name: str
     target: str = ""
     options: CommitOptions
+
+
+class CopyFiles(Operation):
+    """`CONTAINER:PATH`, a path of the host, or `-` for a tar on a descriptor."""
+
+    executor: ClassVar = "upkeep:copy_files"
+    route: ClassVar = "PUT /libpod/containers/{name}/archive"
+    source: str
+    target: str
+    archive: bool = True
+    overwrite: bool = False
+    stdin: int = 0
+    stdout: int = 1
+
+
+class ExportContainer(Operation):
+    executor: ClassVar = "upkeep:export"
+    route: ClassVar = "GET /libpod/containers/{name}/export"
+    writes: ClassVar = False
+    name: str
+    fd: int
+
+
+class ContainerStats(Operation):
+    """Samples again and again: of those that are named, or of all that run."""
+
+    executor: ClassVar = "upkeep:stats"
+    route: ClassVar = "GET /libpod/containers/stats"
+    writes: ClassVar = False
+    names: list[str] = []
+    all: bool = False
+    latest: bool = False
+    interval: float = 5.0
+
+
+class PruneContainers(Operation):
+    executor: ClassVar = "upkeep:prune"
+    route: ClassVar = "POST /libpod/containers/prune"
+    filters: list[str] = []
+
+
+class MountContainers(Selection):
+    """Without a selection: what is mounted."""
+
+    executor: ClassVar = "upkeep:mount"
+    route: ClassVar = "POST /libpod/containers/{name}/mount"
+
+
+class UnmountContainers(Selection):
+    executor: ClassVar = "upkeep:unmount"
+    route: ClassVar = "POST /libpod/containers/{name}/unmount"
+    force: bool = False
+
+
+class UpdateContainer(Operation):
+    """`given` names the fields of `changes` that count."""
+
+    nested: ClassVar = {"changes": CreateOptions}
+    executor: ClassVar = "upkeep:update"
+    route: ClassVar = "POST /libpod/containers/{name}/update"
+    name: str
+    changes: CreateOptions
+    given: list[str]
+
+
+class CloneContainer(Operation):
+    nested: ClassVar = {"changes": CreateOptions}
+    executor: ClassVar = "upkeep:clone"
+    route: ClassVar = ""
+    name: str
+    new_name: str = ""
+    image: str = ""
+    changes: CreateOptions
+    given: list[str] = []
+    destroy: bool = False
+    force: bool = False
+
+
+class RunHealthcheck(Operation):
+    executor: ClassVar = "upkeep:run_healthcheck"
+    route: ClassVar = "GET /libpod/containers/{name}/healthcheck"
+    name: str

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from podling.runtime.logs import LogLine
 
 
-def _each(
+def each(
     ctx: Context,
     op: ops.Selection,
     action: Callable[[Container], None],
@@ -73,7 +73,12 @@ def start(ctx: Context, op: ops.StartContainers) -> Report:
     from podling.core import lifecycle
 
     ctx.recover()
-    return _each(ctx, op, lifecycle.start)
+    if op.boot:
+        from podling.core.upkeep import start_after_boot
+
+        done, errors = start_after_boot(ctx)
+        return Report(done=done, errors=errors)
+    return each(ctx, op, lifecycle.start)
 
 
 def run_attached(ctx: Context, op: ops.RunAttached) -> int | None:
@@ -105,7 +110,7 @@ def stop(ctx: Context, op: ops.StopContainers) -> Report:
     from podling.core import lifecycle
 
     ctx.recover()
-    return _each(ctx, op, lambda container: lifecycle.stop(container, op.timeout), _ALIVE, tolerated=WrongState)
+    return each(ctx, op, lambda container: lifecycle.stop(container, op.timeout), _ALIVE, tolerated=WrongState)
 
 
 def restart(ctx: Context, op: ops.RestartContainers) -> Report:
@@ -113,26 +118,26 @@ def restart(ctx: Context, op: ops.RestartContainers) -> Report:
 
     ctx.recover()
     op.all = op.all or op.running
-    return _each(ctx, op, lambda container: lifecycle.restart(container, op.timeout), _ALIVE if op.running else "1")
+    return each(ctx, op, lambda container: lifecycle.restart(container, op.timeout), _ALIVE if op.running else "1")
 
 
 def kill(ctx: Context, op: ops.KillContainers) -> Report:
     from podling.core import lifecycle, parse
 
     number = parse.signal_number(op.signal)
-    return _each(ctx, op, lambda container: lifecycle.kill(container, number), _ALIVE, tolerated=WrongState)
+    return each(ctx, op, lambda container: lifecycle.kill(container, number), _ALIVE, tolerated=WrongState)
 
 
 def pause(ctx: Context, op: ops.PauseContainers) -> Report:
     from podling.core import lifecycle
 
-    return _each(ctx, op, lifecycle.pause, "status='running'", tolerated=WrongState)
+    return each(ctx, op, lifecycle.pause, "status='running'", tolerated=WrongState)
 
 
 def unpause(ctx: Context, op: ops.UnpauseContainers) -> Report:
     from podling.core import lifecycle
 
-    return _each(ctx, op, lifecycle.unpause, "status='paused'", tolerated=WrongState)
+    return each(ctx, op, lifecycle.unpause, "status='paused'", tolerated=WrongState)
 
 
 def remove(ctx: Context, op: ops.RemoveContainers) -> Report:
@@ -140,8 +145,12 @@ def remove(ctx: Context, op: ops.RemoveContainers) -> Report:
 
     ctx.recover()
     op.ignore = op.ignore or op.force
-    return _each(
-        ctx, op, lambda container: removal.remove_one(container, force=op.force, volumes=op.volumes, timeout=op.timeout)
+    return each(
+        ctx,
+        op,
+        lambda container: removal.remove_one(
+            container, force=op.force, volumes=op.volumes, timeout=op.timeout, depend=op.depend
+        ),
     )
 
 
@@ -204,7 +213,13 @@ def exec_detached(ctx: Context, op: ops.ExecDetached) -> str:
 def cleanup(ctx: Context, op: ops.CleanupContainers) -> Report:
     from podling.core import lifecycle
 
-    return _each(ctx, op, lifecycle.cleanup)
+    if op.restart:
+        from podling.core.restarts import restart
+
+        for name in op.names:
+            restart(ctx, name)
+        return Report()
+    return each(ctx, op, lifecycle.cleanup)
 
 
 def commit(ctx: Context, op: ops.CommitContainer) -> str:

@@ -1,0 +1,74 @@
+"""stats: how much of the host containers use, now or again and again."""
+
+from __future__ import annotations
+
+import time
+
+from podling.core.containers import Container, every
+from podling.oci.record import Record
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from podling.core.context import Context
+    from podling.runtime.cgroups import Usage
+
+
+class Sample(Record):
+    """One container at one time. Percents of one CPU and of the limit; nanoseconds and bytes."""
+
+    id: str
+    name: str
+    cpu_percent: float = 0.0
+    average_percent: float = 0.0
+    cpu: int = 0
+    cpu_system: int = 0
+    memory: int = 0
+    memory_limit: int = 0
+    processes: int = 0
+    block_read: int = 0
+    block_written: int = 0
+    received: int = 0
+    sent: int = 0
+    uptime: int = 0
+
+    @property
+    def memory_percent(self) -> float:
+        return 100.0 * self.memory / self.memory_limit if self.memory_limit else 0.0
+
+
+def stream(ctx: Context, containers: list[Container] | None, interval: float, *, all: bool) -> Iterator[list[Sample]]:
+    """Samples of `containers`, or of those that run (with `all` of every one) at each time; the first comes at once."""
+    before: dict[str, tuple[int, int]] = {}
+    while True:
+        chosen = containers
+        if chosen is None:
+            where = "" if all else "status IN ('running', 'paused', 'stopping')"
+            chosen = every(ctx, where) if where else every(ctx)
+        else:
+            for container in chosen:
+                container.load()
+        yield [_sample(container, before) for container in chosen]
+        time.sleep(interval)
+
+
+def _sample(container: Container, before: dict[str, tuple[int, int]]) -> Sample:
+    from podling.runtime import cgroups
+
+    sample = Sample(id=container.id, name=container.name)
+    if not container.is_alive:
+        return sample
+    usage: Usage = cgroups.usage(container.pid, own_network=container.config.network not in ("host", "none"))
+    now = time.time_ns()
+    sample.__dict__.update(usage.__dict__)
+    host = cgroups.memory_of_host()
+    sample.memory_limit = usage.memory_limit if 0 < usage.memory_limit < host else host
+    sample.uptime = max(now - container.started, 1)
+    sample.average_percent = 100.0 * usage.cpu / sample.uptime
+    last = before.get(container.id)
+    sample.cpu_percent = sample.average_percent
+    if last and now > last[0]:
+        sample.cpu_percent = 100.0 * max(usage.cpu - last[1], 0) / (now - last[0])
+    before[container.id] = now, usage.cpu
+    return sample
