@@ -387,6 +387,29 @@ def test_rmi_with_run(podling: Podling) -> None:
     assert podling.ok("image", "exists", IMAGE) == ""
 
 
+def test_out_of_memory_is_told(podling: Podling) -> None:
+    podling.ok(
+        "create",
+        "--name",
+        "hog",
+        NONE,
+        "-m",
+        "16m",
+        "--memory-swap",
+        "16m",
+        IMAGE,
+        "sh",
+        "-c",
+        "x=a; while :; do x=$x$x; done",
+    )
+    done = podling("start", "--attach", "hog")
+    found = state(podling, "hog")["State"]
+    assert done.returncode == 137 and found["OOMKilled"] is True
+    podling.ok("run", "--name", "fine", NONE, IMAGE, "true")
+    assert state(podling, "fine")["State"]["OOMKilled"] is False
+    podling.ok("rm", "hog", "fine")
+
+
 @pytest.mark.parametrize("policy", ["always:3", "on-failure:x", "sometimes"])
 def test_bad_restart_policies(podling: Podling, policy: str) -> None:
     podling.fails(125, "create", "--restart", policy, IMAGE)

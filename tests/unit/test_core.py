@@ -285,3 +285,19 @@ def test_errors_have_references() -> None:
             kind.reference and kind.reference == kind.reference.lower() and 125 <= kind.exit_code <= 255
         ) or kind.exit_code == 2
         assert 400 <= kind.status < 600
+
+
+def test_log_text_is_the_same_both_ways(tmp_path: Path) -> None:
+    """Whole lines, parts of lines, both streams, lines that are no lines."""
+    lines = ["F one", "P two", "F  and a half", "F three", "", "F four"] * 50
+    path = _log(tmp_path, lines)
+    with open(path, "a") as file:
+        file.write("2026-01-02T03:04:05.123456789+00:00 stderr F problem\nrubbish\n")
+        file.write("2026-01-02T03:04:05.123456789+00:00 stdout F last\n2026-01-02T03:04:05.123456789+00:00 stdout P no newline\n")
+    for tail in (-1, 0, 1, 3, 70):
+        with open(tmp_path / "out", "w+b") as out, open(tmp_path / "err", "w+b") as err:
+            logs.copy_text(path, out.fileno(), err.fileno(), tail=tail)
+            out.seek(0), err.seek(0)
+            found = list(logs.read_file(path, tail=tail))
+            assert out.read() == b"".join(line.text for line in found if line.stream == "stdout")
+            assert err.read() == b"".join(line.text for line in found if line.stream == "stderr")

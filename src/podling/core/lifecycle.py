@@ -141,6 +141,7 @@ def clean_up(container: Container, *, remove: bool = True) -> int:
     else:
         code, finished = container.exit_code, container.finished
         conmon.await_create(container.bundle)
+    out_of_memory = ran and os.path.exists(f"{container.bundle.persist}/oom")
     removing = remove and bool(container.auto_remove) and ran
     if removing:
         from podling.core.removal import forget
@@ -153,8 +154,10 @@ def clean_up(container: Container, *, remove: bool = True) -> int:
             if ran:
                 tx.update(
                     "containers", container.key, status="exited", exit_code=code, finished=finished, pid=0, pid_start=0, conmon_pid=0,
-                    conmon_start=0, dirty=1 if problems else 0, network="{}",
+                    conmon_start=0, dirty=1 if problems else 0, network="{}", oom_killed=out_of_memory,
                 )  # fmt: skip
+                if out_of_memory:
+                    _event(tx, container, "oom")
                 _event(tx, container, "died", containerExitCode=str(code))
                 tx.run("INSERT OR REPLACE INTO exits VALUES (?, ?, ?)", container.id, finished, code)
             else:

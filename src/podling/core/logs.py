@@ -13,6 +13,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
+def copy_text(container: Container, out: int, err: int, tail: int) -> bool:
+    """Write the log's text to two descriptors, the short way; False where the log driver has none."""
+    if container.config.log_driver != "k8s-file":
+        return False
+    logs.copy_text(container.config.log_path, out, err, tail=tail)
+    return True
+
+
 def read(container: Container, tail: int, since: str, until: str, follow: bool) -> Iterator[logs.LogLine]:
     """Lines from the oldest; with `follow`, on until the container has ended.
 

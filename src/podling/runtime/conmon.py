@@ -46,6 +46,8 @@ class Bundle:
         self.pidfile = f"{self.folder}/pidfile"
         self.conmon_pidfile = f"{self.folder}/conmon.pid"
         self.log = f"{self.folder}/oci-log"
+        #: where conmon notes that the kernel killed for want of memory: a file `oom`
+        self.persist = f"{self.folder}/persist"
         #: locked, shared, by every process that will clean up after the container itself
         self.attend = f"{self.folder}/attend"
         #: exists while clean-up is still to be done
@@ -64,6 +66,7 @@ class Bundle:
                 os.unlink(stale)
             except FileNotFoundError:
                 pass
+        os.makedirs(self.persist, 0o700, exist_ok=True)
         for path in (self.attend, self.marker):
             os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
 
@@ -199,6 +202,8 @@ def create(
         log,
         "--conmon-pidfile",
         bundle.conmon_pidfile,
+        "--persist-dir",
+        bundle.persist,
     ]
     if config.log_size > 0:
         arguments += ["--log-size-max", str(config.log_size)]

@@ -111,6 +111,47 @@ def read_file(
         file.close()
 
 
+#: where the text of a line begins that conmon wrote whole to standard output: behind the time, of fixed width, and these letters
+_WHOLE = b"stdout F "
+_WHOLE_AT = 36
+_TEXT_AT = _WHOLE_AT + len(_WHOLE)
+
+
+def copy_text(path: str, out: int, err: int, *, tail: int = -1) -> None:
+    """Write what the lines of a k8s-file log say to the descriptors `out` and `err`, several times faster than line by line."""
+    try:
+        file = open(path, "rb", buffering=0)
+    except FileNotFoundError:
+        return
+    with file:
+        if tail >= 0:
+            file.seek(tail_offset(path, tail))
+        rest = b""
+        while chunk := file.read(_CHUNK):
+            *lines, rest = (rest + chunk).split(b"\n")
+            begin = 0
+            parts: list[bytes] = []
+            others = [number for number, line in enumerate(lines) if line[_WHOLE_AT:_TEXT_AT] != _WHOLE]
+            for number in (*others, len(lines)):  # parts of longer lines, and stderr, between runs of whole lines
+                if number > begin:
+                    parts += [b"\n".join([line[_TEXT_AT:] for line in lines[begin:number]]), b"\n"]
+                begin = number + 1
+                other = _line(lines[number]) if number < len(lines) else None
+                if other is not None and other.stream == "stdout":
+                    parts.append(other.text)
+                elif other is not None:
+                    _write_all(out, b"".join(parts))
+                    parts.clear()
+                    _write_all(err, other.text)
+            _write_all(out, b"".join(parts))
+
+
+def _write_all(fd: int, data: bytes) -> None:
+    view = memoryview(data)
+    while view:
+        view = view[os.write(fd, view) :]
+
+
 def _rotated(fd: int, path: str) -> bool:
     try:
         return os.stat(path).st_ino != os.fstat(fd).st_ino

@@ -22,6 +22,15 @@ def _logs(app: App, args: Args) -> int:
         raise UsageError("logs requires the name or id of at least one container, or --latest")
     if args.follow and len(args.rest) > 1:
         return _follow_several(app, args)
+    plain = not (args.follow or args.since or args.until or args.timestamps or args.names or args.latest)
+    if plain and len(args.rest) == 1:
+        from podling.engine.catalogue.containers import CopyLogs
+
+        try:
+            if app.engine.call(CopyLogs(name=args.rest[0], tail=args.tail)):
+                return 0
+        except BrokenPipeError:
+            return 141
     names = [app.engine.containers.list(last=1)[0].id] if args.latest else args.rest
     containers = [app.engine.containers.get(name) for name in names]
     for position, container in enumerate(containers):

@@ -148,6 +148,18 @@ class ContainerLogs(Operation):
     follow: bool = False
 
 
+class CopyLogs(Operation):
+    """What a container wrote, to two descriptors; False when its log driver has no such short way."""
+
+    executor: ClassVar = "containers:copy_logs"
+    route: ClassVar = "GET /libpod/containers/{name}/logs"
+    writes: ClassVar = False
+    name: str
+    tail: int = -1
+    stdout: int = 1
+    stderr: int = 2
+
+
 class ContainerTop(Operation):
     executor: ClassVar = "containers:top"
     route: ClassVar = "GET /libpod/containers/{name}/top"

@@ -226,3 +226,9 @@ def commit(ctx: Context, op: ops.CommitContainer) -> str:
     from podling.core.changes import commit
 
     return commit(ctx, op.name, op.target, op.options)
+
+
+def copy_logs(ctx: Context, op: ops.CopyLogs) -> bool:
+    from podling.core import logs
+
+    return logs.copy_text(rows.find(ctx, op.name), op.stdout, op.stderr, op.tail)
