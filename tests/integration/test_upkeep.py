@@ -128,11 +128,7 @@ def test_health(podling: Podling) -> None:
     assert "not running" in podling.fails(125, "healthcheck", "run", "h")
     podling.ok("unpause", "h")
     podling.ok("rm", "-f", "-t", "0", "h")
-    assert [
-        command
-        for _, command in processes()
-        if "health.pid" in command or ("healthcheck" in command and podling.root in command)
-    ] == []
+    eventually(lambda: [line for _, line in processes() if podling.root in line and "healthcheck" in line] == [])
 
 
 def test_health_timeout_and_actions(podling: Podling) -> None:

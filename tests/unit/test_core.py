@@ -293,7 +293,9 @@ def test_log_text_is_the_same_both_ways(tmp_path: Path) -> None:
     path = _log(tmp_path, lines)
     with open(path, "a") as file:
         file.write("2026-01-02T03:04:05.123456789+00:00 stderr F problem\nrubbish\n")
-        file.write("2026-01-02T03:04:05.123456789+00:00 stdout F last\n2026-01-02T03:04:05.123456789+00:00 stdout P no newline\n")
+        file.write(
+            "2026-01-02T03:04:05.123456789+00:00 stdout F last\n2026-01-02T03:04:05.123456789+00:00 stdout P no newline\n"
+        )
     for tail in (-1, 0, 1, 3, 70):
         with open(tmp_path / "out", "w+b") as out, open(tmp_path / "err", "w+b") as err:
             logs.copy_text(path, out.fileno(), err.fileno(), tail=tail)

@@ -87,6 +87,25 @@ COMMANDS["container inspect"] = ("inspect", "CONTAINER_INSPECT", "Show the detai
 COMMANDS["container exists"] = ("containers", "EXISTS", "Check if a container exists")
 COMMANDS["container clone"] = ("upkeep", "CLONE", "Make a container like another one")
 COMMANDS["container prune"] = ("upkeep", "PRUNE", "Remove all containers that do not run")
+_STORAGE = {
+    "secret create": "Keep a secret",
+    "secret exists": "Check if a secret exists",
+    "secret inspect": "Show the details of secrets",
+    "secret ls": "List secrets",
+    "secret rm": "Remove secrets",
+    "volume create": "Make a volume",
+    "volume exists": "Check if a volume exists",
+    "volume export": "Write a volume's content as a tar",
+    "volume import": "Unpack a tar into a volume",
+    "volume inspect": "Show the details of volumes",
+    "volume ls": "List volumes",
+    "volume mount": "Mount a volume",
+    "volume prune": "Remove volumes that no container has",
+    "volume rm": "Remove volumes",
+    "volume unmount": "Unmount a volume",
+}
+for _name, _summary in _STORAGE.items():
+    COMMANDS[_name] = (f"{_name.partition(' ')[0]}s", _name.partition(" ")[2].upper(), _summary)
 COMMANDS["healthcheck run"] = ("upkeep", "HEALTHCHECK", "Run a container's health check once")
 COMMANDS["container cleanup"] = ("lifecycle", "CLEANUP", "Release what ended containers hold")
 COMMANDS["image inspect"] = ("inspect", "IMAGE_INSPECT", "Show the details of images")
@@ -128,7 +147,9 @@ GROUPS = {
     "image": "Manage images",
     "image trust": "Manage the signature policy",
     "manifest": "Manage manifest lists",
+    "secret": "Manage secrets",
     "system": "Manage the engine",
+    "volume": "Manage volumes",
 }
 ALIASES = {
     "artifact list": "artifact ls",
@@ -136,7 +157,11 @@ ALIASES = {
     "container list": "container ps",
     "container ls": "container ps",
     "container umount": "container unmount",
+    "secret list": "secret ls",
+    "secret remove": "secret rm",
     "umount": "unmount",
+    "volume list": "volume ls",
+    "volume remove": "volume rm",
     "image ls": "image list",
     "image remove": "image rm",
     "image umount": "image unmount",

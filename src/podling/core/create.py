@@ -10,7 +10,7 @@ from podling.core.names import random_name
 from podling.core.options import CreateOptions
 from podling.errors import InvalidInput, NameInUse, NoSuchContainer, Unsupported
 from podling.oci import json
-from podling.runtime.config import ContainerConfig, Mount, Port, Security
+from podling.runtime.config import ContainerConfig, Mount, Port, SecretUse, Security
 from podling.state import sqlite
 from podling.state.database import now
 
@@ -331,6 +331,7 @@ def build_config(ctx: Context, options: CreateOptions, image: dict[str, Any]) ->
         personality=_personality(options.personality),
         rdt_class=options.rdt_class,
         remove_image=options.rmi,
+        secrets=[_secret(ctx, text) for text in options.secret],
     )
     config.restart, config.restart_limit = parse.restart_policy(options.restart or "no")
     if config.restart != "no" and options.rm:
@@ -400,6 +401,38 @@ def _requires(ctx: Context, items: list[str]) -> list[str]:
             raise InvalidInput(f"--requires {text!r}: the conditions are started, healthy and completed")
         found.append(f"{find(ctx, name).id}:{condition or 'started'}")
     return found
+
+
+def _secret(ctx: Context, text: str) -> SecretUse:
+    """`NAME[,type=mount|env][,target=…][,uid=…][,gid=…][,mode=…]` of --secret."""
+    from podling.core.secrets import find as find_secret
+
+    name, *items = text.split(",")
+    if name.startswith("source="):
+        name = name.removeprefix("source=")
+    values: dict[str, str] = {}
+    for item in items:
+        key, equals, value = item.partition("=")
+        if not equals or key not in ("type", "target", "uid", "gid", "mode", "source"):
+            raise InvalidInput(f"--secret {text!r}: invalid option {item!r}")
+        values[key] = value
+    name = values.get("source", name)
+    kind = values.get("type", "mount")
+    if kind not in ("mount", "env"):
+        raise InvalidInput(f"--secret {text!r}: type {kind!r} is invalid", hint="mount or env")
+    if kind == "env" and values.keys() & {"uid", "gid", "mode"}:
+        raise InvalidInput(f"--secret {text!r}: UID, GID, Mode options cannot be set with secret type env")
+    try:
+        secret = find_secret(ctx, name)
+        target = values.get("target") or secret.name
+        if kind == "mount":
+            target = os.path.normpath(target if target.startswith("/") else f"/run/secrets/{target}")
+        return SecretUse(
+            id=secret.id, name=secret.name, kind=kind, target=target, uid=int(values.get("uid", "0")),
+            gid=int(values.get("gid", "0")), mode=int(values.get("mode", "0444"), 8),
+        )  # fmt: skip
+    except ValueError:
+        raise InvalidInput(f"--secret {text!r}: uid and gid are numbers, mode is octal") from None
 
 
 def _hosts_file(text: str) -> str:

@@ -46,6 +46,10 @@ def _process(container: Container, options: ExecOptions) -> dict[str, Any]:
         privileged=privileged, add=security.cap_add, drop=[] if options.privileged else security.cap_drop
     )
     env = dict(config.env)
+    if config.secrets:
+        from podling.core.launch import secret_env
+
+        env.update(secret_env(container))
     if options.tty:
         env["TERM"] = "xterm"
     env.update(parse.environment(options.env, options.env_file))

@@ -47,7 +47,7 @@ def launch(container: Container) -> tuple[int, int, str]:
             uid=identity.uid,
             gid=identity.gid,
             groups=identity.groups,
-            env=_final_env(config, identity),
+            env={**_final_env(config, identity), **(secret_env(container) if config.secrets else {})},
             join=join,
             volumes={
                 mount.target: _mount_source(container, position, identity)
@@ -355,6 +355,8 @@ def _write_files(container: Container, identity: users.Identity, status: dict[st
     if config.timezone:
         _timezone(config, files)
     _add_user(container, identity, put)
+    if config.secrets:
+        _put_secrets(container, files)
     if config.ipc_mode == "shareable":
         files["/dev/shm"] = _shared_memory(folder, config.shm_size)
     elif config.ipc_mode.startswith("container:"):
@@ -396,6 +398,37 @@ def _add_user(container: Container, identity: users.Identity, put: Callable[[str
         put("/etc/passwd", "passwd", known[0] + _filled(entry, values) + "\n")
     if config.group_entry:
         put("/etc/group", "group", known[1] + _filled(config.group_entry, values) + "\n")
+
+
+def _put_secrets(container: Container, files: dict[str, str]) -> None:
+    """Secrets as files of the bundle, which lies where a reboot voids it."""
+    from podling.core import secrets
+
+    folder = f"{container.bundle.folder}/secrets"
+    os.makedirs(folder, 0o700, exist_ok=True)
+    for number, use in enumerate(container.config.secrets):
+        if use.kind != "mount":
+            continue
+        path = f"{folder}/{number}"
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(secrets.reveal(container.ctx, secrets.find(container.ctx, use.id)))
+            os.fchown(file.fileno(), use.uid, use.gid)
+            os.fchmod(file.fileno(), use.mode)
+        files[use.target] = path
+
+
+def secret_env(container: Container) -> dict[str, str]:
+    """Variables whose values are secrets."""
+    from podling.core import secrets
+
+    return {
+        use.target: secrets.reveal(container.ctx, secrets.find(container.ctx, use.id)).decode(
+            "utf-8", "surrogateescape"
+        )
+        for use in container.config.secrets
+        if use.kind == "env"
+    }
 
 
 def _filled(text: str, values: dict[str, str]) -> str:

@@ -136,6 +136,7 @@ class CreateOptions(Record):
     retry_delay: str = ""
     decryption_key: list[str] = []
     signature_policy: str = ""
+    secret: list[str] = []
 
 
 class ExecOptions(Record):
@@ -207,3 +208,24 @@ class CommitOptions(Record):
     pause: bool = False
     squash: bool = False
     include_volumes: bool = False
+
+
+class VolumeOptions(Record):
+    """How a volume is made. `options` are KEY=VALUE of the driver, labels KEY=VALUE."""
+
+    driver: str = "local"
+    options: list[str] = []
+    labels: list[str] = []
+    uid: int = 0
+    gid: int = 0
+    ignore: bool = False
+
+
+class SecretOptions(Record):
+    """How a secret is made. Options are KEY=VALUE of the driver, labels KEY=VALUE."""
+
+    driver: str = "file"
+    options: list[str] = []
+    labels: list[str] = []
+    replace: bool = False
+    ignore: bool = False

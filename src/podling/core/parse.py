@@ -125,11 +125,12 @@ def volume(text: str) -> Mount:
     copy_up = "nocopy" not in options
     if parts[0].startswith(("/", ".", "~")):
         return Mount(kind="bind", source=_source(parts[0], "--volume"), target=target, options=options)
-    _check_name(parts[0])
+    check_volume_name(parts[0])
     return Mount(kind="volume", name=parts[0], target=target, options=options, copy_up=copy_up)
 
 
-def _check_name(name: str) -> None:
+def check_volume_name(name: str) -> None:
+    """InvalidInput where a volume cannot be called so."""
     allowed = name.replace("_", "a").replace(".", "a").replace("-", "a")
     if not allowed.isalnum() or not name[0].isalnum() or not name.isascii():
         raise InvalidInput(f"volume name {name!r}: names must match [a-zA-Z0-9][a-zA-Z0-9_.-]*: invalid argument")
@@ -233,7 +234,7 @@ def mount(text: str) -> Mount:
         return Mount(kind="bind", source=_source(values["source"], "--mount"), target=target, options=flags)
     name = values.get("source", "")
     if name:
-        _check_name(name)
+        check_volume_name(name)
     return Mount(kind="volume", name=name, target=target, options=flags, copy_up="nocopy" not in flags)
 
 

@@ -84,6 +84,8 @@ def after_reboot(ctx: Context, marker: str, boot: str) -> None:
             tx.run("UPDATE layers SET mounts=0 WHERE mounts")
             tx.run("DELETE FROM exec_sessions")
             tx.run("DELETE FROM image_mounts")
+            tx.run("UPDATE containers SET mounted=0 WHERE mounted")
+            tx.run("UPDATE volumes SET mounted=0 WHERE mounted")
             tx.run("DELETE FROM leases")
         with open(marker + ".new", "w") as file:
             file.write(boot)

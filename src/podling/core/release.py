@@ -47,7 +47,10 @@ def release_all(container: Container, *, for_good: bool = False) -> list[str]:
             attempt(lambda: store.unmount(layer, force=not container.mounted))
     attempt(lambda: _unmount(f"{bundle.folder}/shm"))
     if container.config.mounts:
+        from podling.core import volumes
+
         attempt(lambda: _unmount_all(f"{bundle.folder}/mounts"))
+        attempt(lambda: volumes.let_go(ctx, container.key))
     if deleting and os.waitstatus_to_exitcode(os.waitpid(deleting, 0)[1]):
         attempt(lambda: runtime.delete(container.id))  # again, to learn why; "does not exist" is fine
     attempt(lambda: remove_tree(bundle.folder))

@@ -6,6 +6,8 @@ from podling.core.containers import Container
 from podling.errors import Conflict, NoSuchContainer, WrongState
 from podling.oci import json
 
+_ATTEMPTS = 5
+
 
 class StillRunning(WrongState):
     """`rm` without --force; Podman's exit code 2."""
@@ -56,21 +58,30 @@ def _remove(container: Container, *, force: bool, volumes: bool, timeout: int) -
     from podling.core import lifecycle
 
     container.load()
-    if container.is_alive:
-        if not force:
-            raise StillRunning(
-                f"cannot remove container {container.id} as it is {container.status} - running or paused containers cannot be removed "
-                "without force: container state improper",
-                hint=f"podling stop {container.name}, or rm --force",
-            )
-        lifecycle.stop(container, timeout)
-    with container.lock():
-        container.load()
-        if container.is_alive:
-            raise StillRunning(f"container {container.name} was started again meanwhile", hint="try again")
-        if container.dirty:
-            lifecycle.clean_up(container, remove=False)
-        forget(container, volumes=volumes or bool(container.auto_remove))
+    if container.is_alive and not force:
+        raise StillRunning(
+            f"cannot remove container {container.id} as it is {container.status} - running or paused containers cannot be removed "
+            "without force: container state improper",
+            hint=f"podling stop {container.name}, or rm --force",
+        )
+    for _ in range(_ATTEMPTS):
+        # a stopped one too, where its restart policy may be about to start it
+        if force and (container.is_alive or container.config.restart != "no"):
+            lifecycle.stop(container, timeout)
+        with container.lock():
+            container.load()
+            if not container.is_alive:
+                _forget_stopped(container, volumes=volumes)
+                return
+    raise StillRunning(f"container {container.name} was started again meanwhile", hint="try again")
+
+
+def _forget_stopped(container: Container, *, volumes: bool) -> None:
+    from podling.core import lifecycle
+
+    if container.dirty:
+        lifecycle.clean_up(container, remove=False)
+    forget(container, volumes=volumes or bool(container.auto_remove))
 
 
 def forget(container: Container, *, died: int | None = None, finished: int = 0, volumes: bool = True) -> None:

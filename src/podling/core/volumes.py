@@ -1,17 +1,66 @@
-"""Volumes: folders in the store that outlive containers."""
+"""Volumes: folders in the store that outlive containers; with the options of mount(8) they are mounts instead."""
 
 from __future__ import annotations
 
 import os
 
+from podling.core.options import VolumeOptions
+from podling.errors import Conflict, InvalidInput, NameInUse, NotFound
+from podling.oci import json
+from podling.oci.record import Record
 from podling.state.database import now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
     from podling.core.context import Context
     from podling.runtime.config import ContainerConfig
     from podling.state.database import Transaction
     from podling.storage.store import Doomed
+
+FILTERS = ("after", "dangling", "driver", "label", "name", "opt", "scope", "since", "until")
+DRIVERS = ("local", "image")
+_OPTIONS = ("type", "o", "device", "size", "inodes", "noquota", "image")
+
+
+class NoSuchVolume(NotFound):
+    reference = "no-such-volume"
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"no volume with name {name!r} found: no such volume", hint="`podling volume ls` lists the volumes",
+            cause="no such volume",
+        )  # fmt: skip
+
+
+class VolumeInUse(Conflict):
+    reference = "volume-in-use"
+    exit_code = 2
+
+
+class Volume(Record):
+    """A volume's row. Times in nanoseconds; `users` are the ids of containers that have it."""
+
+    key: int
+    name: str
+    created: int
+    anonymous: bool
+    filled: bool
+    labels: dict[str, str] = {}
+    driver: str = "local"
+    options: dict[str, str] = {}
+    uid: int = 0
+    gid: int = 0
+    mounted: int = 0
+    users: list[str] = []
+    path: str = ""
+
+    @property
+    def is_mount(self) -> bool:
+        """It exists only while something is mounted at its path."""
+        return self.driver == "image" or bool(self.options.get("type") or self.options.get("device"))
 
 
 def path_of(ctx: Context, name: str) -> str:
@@ -30,23 +79,287 @@ def ensure(tx: Transaction, name: str) -> int:
     return key
 
 
-def fill(ctx: Context, config: ContainerConfig, root: str) -> None:
-    """Copy what the image has at a mount point into a volume that is used for the first time."""
-    for mount in config.mounts:
-        if mount.kind != "volume":
+# -- finding
+def _volume(ctx: Context, row: tuple[Any, ...], users: list[str]) -> Volume:
+    return Volume(
+        key=row[0], name=row[1], created=row[2], anonymous=bool(row[3]), filled=bool(row[4]), labels=json.loads(row[5]),
+        driver=row[6], options=json.loads(row[7]), uid=row[8], gid=row[9], mounted=row[10], users=users, path=path_of(ctx, row[1]),
+    )  # fmt: skip
+
+
+_COLUMNS = "key, name, created, anonymous, filled, labels, driver, options, uid, gid, mounted"
+
+
+def find(ctx: Context, name: str) -> Volume:
+    """The volume called `name`, or whose name alone begins so.
+
+    Raises:
+        NoSuchVolume. Conflict: several begin so.
+    """
+    rows = ctx.db.rows(f"SELECT {_COLUMNS} FROM volumes WHERE name=?", name)
+    if not rows and name:
+        rows = ctx.db.rows(f"SELECT {_COLUMNS} FROM volumes WHERE substr(name, 1, ?)=? LIMIT 3", len(name), name)
+    if len(rows) > 1:
+        raise Conflict(f"more than one volume begins with {name!r}", hint="give the whole name")
+    if not rows:
+        raise NoSuchVolume(name)
+    users = ctx.db.rows(
+        "SELECT c.id FROM containers c JOIN volume_users u ON u.container=c.key WHERE u.volume=? ORDER BY c.id",
+        rows[0][0],
+    )
+    return _volume(ctx, rows[0], [id for (id,) in users])
+
+
+def list_volumes(ctx: Context, filters: list[str]) -> list[Volume]:
+    """Volumes by name."""
+    users: dict[int, list[str]] = {}
+    for key, id in ctx.db.rows("SELECT u.volume, c.id FROM volume_users u JOIN containers c ON c.key=u.container"):
+        users.setdefault(key, []).append(id)
+    rows = ctx.db.rows(f"SELECT {_COLUMNS} FROM volumes ORDER BY name")
+    found = [_volume(ctx, row, users.get(row[0], [])) for row in rows]
+    return [volume for volume in found if all(test(volume) for test in _tests(ctx, filters))] if filters else found
+
+
+def _tests(ctx: Context, filters: list[str]) -> list[Callable[[Volume], bool]]:
+    import re
+
+    from podling.core.filters import boolean, match_label, moment, split
+
+    def opt(volume: Volume, value: str) -> bool:
+        key, equals, text = value.partition("=")
+        return key in volume.options and (not equals or volume.options[key] == text)
+
+    known: dict[str, Callable[[Volume, str], bool]] = {
+        "name": lambda volume, value: re.search(value, volume.name) is not None,
+        "driver": lambda volume, value: volume.driver == value,
+        "scope": lambda volume, value: value == "local",
+        "label": lambda volume, value: match_label(volume.labels, value),
+        "label!": lambda volume, value: not match_label(volume.labels, value),
+        "opt": opt,
+        "dangling": lambda volume, value: (not volume.users) == boolean(value),
+        "until": lambda volume, value: volume.created < moment(value, now()),
+        "since": lambda volume, value: volume.created > find(ctx, value).created,
+        "after": lambda volume, value: volume.created > find(ctx, value).created,
+    }
+    tests: list[Callable[[Volume], bool]] = []
+    for key, values in split(filters, FILTERS).items():
+        if key not in known:
+            raise InvalidInput(f"--filter {key}: cannot be negated")
+        one = known[key]
+        tests.append(lambda volume, one=one, values=values: any(one(volume, value) for value in values))  # type: ignore[misc]
+    return tests
+
+
+# -- making and removing
+def create(ctx: Context, name: str, wanted: VolumeOptions) -> Volume:
+    """Make a volume; a name is made up where none is given.
+
+    Raises:
+        NameInUse, InvalidInput.
+    """
+    from podling.core.parse import check_volume_name, pairs
+
+    ctx.recover()
+    name = name or os.urandom(32).hex()
+    check_volume_name(name)
+    if wanted.driver not in DRIVERS:
+        raise InvalidInput(
+            f"volume driver {wanted.driver!r} is not known", hint=f"the drivers are {', '.join(DRIVERS)}"
+        )
+    options = pairs(wanted.options, "--opt")
+    _check(ctx, wanted.driver, options)
+    with ctx.db.write() as tx:
+        if tx.row("SELECT 1 FROM volumes WHERE name=?", name):
+            if not wanted.ignore:
+                raise NameInUse(
+                    f"volume with name {name} already exists: volume already exists",
+                    hint="choose another name, or --ignore",
+                )
+        else:
+            tx.insert(
+                "volumes", name=name, created=now(), anonymous=0, labels=json.dumps(pairs(wanted.labels, "--label")),
+                driver=wanted.driver, options=json.dumps(options), uid=wanted.uid, gid=wanted.gid,
+            )  # fmt: skip
+            tx.event("volume", "create", name, name)
+    volume = find(ctx, name)
+    _make_folder(ctx, volume)
+    return volume
+
+
+def _check(ctx: Context, driver: str, options: dict[str, str]) -> None:
+    for key in options:
+        if key.lower() not in _OPTIONS:
+            raise InvalidInput(f"volume option {key!r} is not known", hint=f"the options are {', '.join(_OPTIONS)}")
+    if driver == "image":
+        from podling.core import images
+
+        if not options.get("image"):
+            raise InvalidInput("a volume of the driver image needs --opt image=NAME")
+        images.find(ctx, options["image"])
+    elif options.get("type") == "bind" and not os.path.exists(options.get("device", "")):
+        raise InvalidInput(f"volume option device={options.get('device', '')}: no such file or folder")
+    if "size" in options or "inodes" in options:
+        raise InvalidInput(
+            "this file system has no quotas for volumes", hint="--opt type=tmpfs --opt o=size=10m limits one"
+        )
+
+
+def _make_folder(ctx: Context, volume: Volume) -> None:
+    if not os.path.isdir(volume.path):
+        os.makedirs(volume.path, 0o755, exist_ok=True)
+        os.chown(volume.path, volume.uid, volume.gid)
+
+
+def remove(ctx: Context, name: str, *, force: bool, timeout: int = -1) -> str:
+    """Remove a volume, with `force` also the containers that use it; its name.
+
+    Raises:
+        NoSuchVolume. VolumeInUse: a container has it.
+    """
+    from podling.core import containers, removal
+
+    volume = find(ctx, name)
+    if volume.users and not force:
+        raise VolumeInUse(
+            f"volume {volume.name} is being used by the following container(s): {', '.join(volume.users)}: volume is being used",
+            hint="remove them first, or use --force to remove them too",
+        )
+    for id in volume.users:
+        removal.remove_one(containers.find(ctx, id), force=True, volumes=False, timeout=timeout, depend=True)
+    with ctx.locks.hold("volume", volume.key):
+        _unmount(volume)
+        with ctx.db.write() as tx:
+            if tx.row("SELECT 1 FROM volume_users WHERE volume=?", volume.key):
+                raise VolumeInUse(f"volume {volume.name} is being used: volume is being used", hint="try again")
+            tx.run("DELETE FROM volumes WHERE key=?", volume.key)
+            tx.event("volume", "remove", volume.name, volume.name)
+            doomed = ctx.store.doom(tx, f"volumes/{volume.name}")
+    ctx.store.bury([doomed])
+    return volume.name
+
+
+def prune(ctx: Context, filters: list[str]) -> tuple[list[str], int]:
+    """Remove volumes that no container has; (names, bytes)."""
+    from podling.storage.usage import folder_size
+
+    ctx.recover()
+    done, freed = [], 0
+    for volume in list_volumes(ctx, filters):
+        if volume.users or volume.mounted:
             continue
-        row = ctx.db.row("SELECT key, filled FROM volumes WHERE name=?", mount.name)
-        if row is None or row[1]:
+        size = 0 if volume.is_mount else folder_size(volume.path)
+        try:
+            done.append(remove(ctx, volume.name, force=False))
+            freed += size
+        except (NoSuchVolume, VolumeInUse):  # somebody was faster
+            continue
+    return done, freed
+
+
+# -- mounting
+def mount(ctx: Context, name: str) -> str:
+    """Mount a volume that is a mount, or count one more user; its path."""
+    volume = find(ctx, name)
+    with ctx.locks.hold("volume", volume.key):
+        _mount(ctx, volume)
+        with ctx.db.write() as tx:
+            tx.run("UPDATE volumes SET mounted=mounted+1 WHERE key=?", volume.key)
+    return volume.path
+
+
+def unmount(ctx: Context, name: str) -> str:
+    """One user less; its name."""
+    volume = find(ctx, name)
+    with ctx.locks.hold("volume", volume.key):
+        with ctx.db.write() as tx:
+            tx.run("UPDATE volumes SET mounted=max(mounted-1, 0) WHERE key=?", volume.key)
+        _unmount_unused(ctx, volume.key, 0)
+    return volume.name
+
+
+def _mount(ctx: Context, volume: Volume) -> None:
+    from podling.linux import calls
+    from podling.linux.proc import is_mounted
+    from podling.linux.process import run
+
+    _make_folder(ctx, volume)
+    if not volume.is_mount or is_mounted(volume.path):
+        return
+    if volume.driver == "image":
+        from podling.core import images, mounts
+
+        source = mounts.mount_image(ctx, images.instance(ctx, images.find(ctx, volume.options["image"])))
+        calls.mount(source, volume.path, "", calls.MS_BIND)
+        return
+    kind, device = volume.options.get("type", ""), volume.options.get("device", "")
+    argv = ["/bin/mount"]
+    if kind and kind != "bind":
+        argv += ["-t", kind]
+    options = [option for option in volume.options.get("o", "").split(",") if option]
+    if kind == "bind" and not any(option in ("bind", "rbind") for option in options):
+        options.append("rbind")
+    if options:
+        argv += ["-o", ",".join(options)]
+    outcome = run([*argv, "--", device or kind, volume.path])
+    if outcome.code:
+        raise InvalidInput(
+            f"volume {volume.name} cannot be mounted: {outcome.message}",
+            hint="`podling volume inspect` shows its options",
+        )
+    if kind == "tmpfs" and not any(option.startswith(("uid=", "gid=")) for option in options):
+        os.chown(volume.path, volume.uid, volume.gid)
+
+
+def _unmount(volume: Volume) -> None:
+    from podling.linux.calls import umount
+
+    if volume.is_mount:
+        umount(volume.path)
+
+
+def _unmount_unused(ctx: Context, key: int, leaving: int) -> None:
+    """Unmount a volume that neither a person nor a started container other than `leaving` uses; the caller holds its lock."""
+    row = ctx.db.row(f"SELECT {_COLUMNS} FROM volumes WHERE key=?", key)
+    if row is None:
+        return
+    volume = _volume(ctx, row, [])
+    busy = ctx.db.value(
+        "SELECT count(*) FROM volume_users u JOIN containers c ON c.key=u.container WHERE u.volume=? AND c.dirty AND c.key<>?",
+        key, leaving,
+    )  # fmt: skip
+    if not busy and not volume.mounted:
+        _unmount(volume)
+
+
+def let_go(ctx: Context, container: int) -> None:
+    """A container has ended: volumes that are mounts, and that nobody else uses, are unmounted."""
+    for (key,) in ctx.db.rows(
+        "SELECT v.key FROM volumes v JOIN volume_users u ON u.volume=v.key "
+        "WHERE u.container=? AND (v.options <> '{}' OR v.driver <> 'local')",
+        container,
+    ):
+        with ctx.locks.hold("volume", key):
+            _unmount_unused(ctx, key, container)
+
+
+# -- filling
+def fill(ctx: Context, config: ContainerConfig, root: str) -> None:
+    """Mount volumes that are mounts; copy what the image has at a mount point into a volume that is used for the first time."""
+    for wanted in config.mounts:
+        if wanted.kind != "volume":
+            continue
+        row = ctx.db.row("SELECT key, filled, options, driver FROM volumes WHERE name=?", wanted.name)
+        if row is None or (row[1] and row[2] == "{}" and row[3] == "local"):
             continue
         with ctx.locks.hold("volume", row[0]):
-            if ctx.db.value("SELECT filled FROM volumes WHERE key=?", row[0]):
+            volume = find(ctx, wanted.name)
+            _mount(ctx, volume)
+            if volume.filled or volume.driver == "image":
                 continue
-            target = path_of(ctx, mount.name)
-            os.makedirs(target, 0o755, exist_ok=True)
-            if mount.copy_up and not os.listdir(target):
-                _copy_up(root, mount.target, target)
+            if wanted.copy_up and not os.listdir(volume.path):
+                _copy_up(root, wanted.target, volume.path)
             with ctx.db.write() as tx:
-                tx.update("volumes", row[0], filled=1)
+                tx.update("volumes", volume.key, filled=1)
 
 
 def _copy_up(root: str, inside: str, target: str) -> None:
@@ -82,3 +395,44 @@ def release(ctx: Context, tx: Transaction, container: int) -> list[Doomed]:
         tx.event("volume", "remove", name, name)
         doomed.append(ctx.store.doom(tx, f"volumes/{name}"))
     return doomed
+
+
+# -- as a tar
+def export(ctx: Context, name: str, fd: int) -> None:
+    """Write a volume's content as a tar."""
+    from podling.storage.changes import View, tree_archive
+
+    volume = find(ctx, name)
+    with ctx.locks.hold("volume", volume.key):
+        _mount(ctx, volume)
+        try:
+            for piece in tree_archive(View([volume.path]), "/", "", inside=True):
+                view = memoryview(piece)
+                while view:
+                    view = view[os.write(fd, view) :]
+        finally:
+            _unmount_unused(ctx, volume.key, 0)
+
+
+def import_tar(ctx: Context, name: str, chunks: Iterator[bytes]) -> None:
+    """Unpack a tar, compressed or not, into a volume.
+
+    Raises:
+        BadArchive, StorageFull.
+    """
+    from podling.storage.decompress import decompressed
+    from podling.storage.drivers import CopyWhiteouts
+    from podling.storage.extract import Extractor
+    from podling.storage.tar import Reader
+
+    volume = find(ctx, name)
+    stream = decompressed(chunks)
+    with ctx.locks.hold("volume", volume.key):
+        _mount(ctx, volume)
+        try:
+            with Extractor(volume.path, CopyWhiteouts(), literal=True) as extractor:
+                extractor.run(Reader(lambda: next(stream, b"")))
+            with ctx.db.write() as tx:
+                tx.update("volumes", volume.key, filled=1)
+        finally:
+            _unmount_unused(ctx, volume.key, 0)

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
-from podling.core.options import AddOptions, ArtifactOptions, CommitOptions, CreateOptions, ExecOptions, Platforms
+from podling.core.options import (
+    AddOptions,
+    ArtifactOptions,
+    CommitOptions,
+    CreateOptions,
+    ExecOptions,
+    Platforms,
+    SecretOptions,
+    VolumeOptions,
+)
 from podling.runtime.streams import Streams
 
 __all__ = [
-    "AddOptions", "ArtifactOptions", "CommitOptions", "CreateOptions", "ExecOptions", "Platforms", "Streams",
+    "AddOptions", "ArtifactOptions", "CommitOptions", "CreateOptions", "ExecOptions", "Platforms",
+    "SecretOptions", "Streams", "VolumeOptions",
 ]  # fmt: skip

@@ -23,6 +23,18 @@ class Mount(Record):
     subpath: str = ""
 
 
+class SecretUse(Record):
+    """A secret of a container: a file below /run/secrets, or a variable. `target` is the file's path or the variable's name."""
+
+    id: str
+    name: str
+    kind: str = "mount"
+    target: str
+    uid: int = 0
+    gid: int = 0
+    mode: int = 0o444
+
+
 class Port(Record):
     """A published port. A host port of 0 has been replaced by a free one when this is stored."""
 
@@ -112,6 +124,7 @@ class ContainerConfig(Record):
         "security": Security,
         "devices": Device,
         "health": Health,
+        "secrets": SecretUse,
     }
 
     id: str
@@ -195,6 +208,7 @@ class ContainerConfig(Record):
     personality: str = ""
     rdt_class: str = ""
     remove_image: bool = False
+    secrets: list[SecretUse] = []
 
     @property
     def argv(self) -> list[str]:

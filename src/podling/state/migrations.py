@@ -10,7 +10,7 @@ import os
 from podling.errors import StateError
 from podling.state import sqlite
 
-VERSION = 3
+VERSION = 2
 STEPS: dict[int, str] = {
     1: """
 ALTER TABLE images ADD COLUMN kind TEXT NOT NULL DEFAULT 'image';
@@ -54,13 +54,25 @@ CREATE TABLE artifacts (
     manifest BLOB NOT NULL,
     created  INTEGER NOT NULL
 ) WITHOUT ROWID;
-""",
-    2: """
 ALTER TABLE containers ADD COLUMN wanted INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE containers ADD COLUMN mounted INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE containers ADD COLUMN health TEXT NOT NULL DEFAULT '';
 ALTER TABLE containers ADD COLUMN health_log TEXT NOT NULL DEFAULT '{}';
 UPDATE containers SET wanted=1 WHERE status IN ('running', 'paused');
+ALTER TABLE volumes ADD COLUMN driver TEXT NOT NULL DEFAULT 'local';
+ALTER TABLE volumes ADD COLUMN options TEXT NOT NULL DEFAULT '{}';
+ALTER TABLE volumes ADD COLUMN uid INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE volumes ADD COLUMN gid INTEGER NOT NULL DEFAULT 0;
+ALTER TABLE volumes ADD COLUMN mounted INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE secrets (
+    id      TEXT PRIMARY KEY,
+    name    TEXT NOT NULL UNIQUE,
+    driver  TEXT NOT NULL,
+    options TEXT NOT NULL DEFAULT '{}',
+    labels  TEXT NOT NULL DEFAULT '{}',
+    created INTEGER NOT NULL,
+    updated INTEGER NOT NULL
+) WITHOUT ROWID;
 """,
 }
 

@@ -1,4 +1,4 @@
--- The schema, version 3. A change here comes with a step in migrations.py; tests open kept databases of every version.
+-- The schema, version 2. A change here comes with a step in migrations.py; tests open kept databases of every version.
 -- Times are nanoseconds since the epoch. `key` names folders on disk and lock ranges; `id` is what users see.
 
 CREATE TABLE meta (
@@ -88,6 +88,17 @@ CREATE TABLE blob_places (
     PRIMARY KEY (digest, place)
 ) WITHOUT ROWID;
 
+-- Secrets: only what is said of them; what they say is with their driver.
+CREATE TABLE secrets (
+    id      TEXT PRIMARY KEY,
+    name    TEXT NOT NULL UNIQUE,
+    driver  TEXT NOT NULL,
+    options TEXT NOT NULL DEFAULT '{}',
+    labels  TEXT NOT NULL DEFAULT '{}',
+    created INTEGER NOT NULL,
+    updated INTEGER NOT NULL
+) WITHOUT ROWID;
+
 -- OCI artifacts: their blobs are files in <root>/artifacts/<algorithm>/<hex>.
 CREATE TABLE artifacts (
     digest   TEXT NOT NULL,                   -- of the manifest
@@ -156,7 +167,12 @@ CREATE TABLE volumes (
     created   INTEGER NOT NULL,
     anonymous INTEGER NOT NULL DEFAULT 0,
     filled    INTEGER NOT NULL DEFAULT 0,     -- copy-up has been done, or is not wanted
-    labels    TEXT NOT NULL DEFAULT '{}'
+    labels    TEXT NOT NULL DEFAULT '{}',
+    driver    TEXT NOT NULL DEFAULT 'local',  -- local, or image
+    options   TEXT NOT NULL DEFAULT '{}',     -- of the driver: type, o, device
+    uid       INTEGER NOT NULL DEFAULT 0,
+    gid       INTEGER NOT NULL DEFAULT 0,
+    mounted   INTEGER NOT NULL DEFAULT 0      -- how often `volume mount` mounted it; void after a reboot
 );
 CREATE TABLE volume_users (
     volume    INTEGER NOT NULL REFERENCES volumes (key),

@@ -207,9 +207,14 @@ def _login(app: App, args: Args) -> int:
     if args.get_login:
         app.out(app.engine.call(ops.LoginName(registry=registry, authfile=args.authfile)))
         return 0
-    if args.password and args.password_stdin:
-        raise UsageError("--password and --password-stdin exclude each other")
+    if sum((bool(args.password), args.password_stdin, bool(args.secret))) > 1:
+        raise UsageError("--password, --password-stdin and --secret exclude each other")
     user, password = args.username, args.password
+    if args.secret:
+        from podling.engine.catalogue.storage import InspectSecret
+
+        secret, data = app.engine.call(InspectSecret(name=args.secret, reveal=True))
+        user, password = user or secret.name, data.decode("utf-8", "replace").rstrip("\r\n")
     if args.password:
         app.warn("a password on the command line can be seen by others: use --password-stdin")
     if args.password_stdin:
@@ -393,6 +398,7 @@ LOGIN = Command(
     Flag("get-login", "", "bool", "Print who is logged in"),
     Flag("password", "p", "string", "Password; --password-stdin is safer"),
     Flag("password-stdin", "", "bool", "Read the password from standard input"),
+    Flag("secret", "", "string", "Take the password from a secret"),
     TLS_VERIFY,
     Flag("username", "u", "string", "User name"),
     Flag("verbose", "v", "bool", "Show where the credentials are kept"),

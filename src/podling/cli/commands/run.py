@@ -61,6 +61,7 @@ CREATE_FLAGS = (
     Flag("restart", "", "string", "Restart policy: no, on-failure[:N], always, unless-stopped"),
     Flag("retry", "", "int", "How often to try to fetch the image again after a failure", 3),
     Flag("retry-delay", "", "string", "How long to wait between attempts, such as 2s"),
+    Flag("secret", "", "list", "Give the container a secret (NAME[,type=mount|env][,target=…][,uid=…][,mode=…])"),
     Flag("signature-policy", "", "string", "Path of another signature policy", value="path", hidden=True),
     Flag("unsetenv", "", "list", "Take a default variable out of the environment"),
     Flag("unsetenv-all", "", "bool", "Take all default variables out of the environment"),
