@@ -195,14 +195,14 @@ def test_subnets_and_leases(tmp_path: Path) -> None:
             )
             for n in range(7)
         ]
-        got = [ipam.lease(tx, network, key)[0] for key in keys[:5]]
+        got = [ipam.lease(tx, network, key, [])[0] for key in keys[:5]]
         assert sorted(got) == ["10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"]
         with pytest.raises(Conflict, match="are in use"):
-            ipam.lease(tx, network, keys[5])
+            ipam.lease(tx, network, keys[5], [])
         tx.run("DELETE FROM containers WHERE key=?", keys[0])
-        assert ipam.lease(tx, network, keys[5]) == [got[0]]
+        assert ipam.lease(tx, network, keys[5], []) == [got[0]]
         with pytest.raises(InvalidInput):
-            ipam.lease(tx, network, keys[6], "10.9.9.9")
+            ipam.lease(tx, network, keys[6], ["10.9.9.9"])
     database.close()
 
 

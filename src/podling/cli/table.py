@@ -87,7 +87,17 @@ COMMANDS["container inspect"] = ("inspect", "CONTAINER_INSPECT", "Show the detai
 COMMANDS["container exists"] = ("containers", "EXISTS", "Check if a container exists")
 COMMANDS["container clone"] = ("upkeep", "CLONE", "Make a container like another one")
 COMMANDS["container prune"] = ("upkeep", "PRUNE", "Remove all containers that do not run")
-_STORAGE = {
+_OBJECTS = {
+    "network connect": "Put a container on a network",
+    "network create": "Make a network",
+    "network disconnect": "Take a container off a network",
+    "network exists": "Check if a network exists",
+    "network inspect": "Show the details of networks",
+    "network ls": "List networks",
+    "network prune": "Remove networks that no container is on",
+    "network reload": "Set the firewall rules of containers up anew",
+    "network rm": "Remove networks",
+    "network update": "Change the DNS servers of a network",
     "secret create": "Keep a secret",
     "secret exists": "Check if a secret exists",
     "secret inspect": "Show the details of secrets",
@@ -104,7 +114,7 @@ _STORAGE = {
     "volume rm": "Remove volumes",
     "volume unmount": "Unmount a volume",
 }
-for _name, _summary in _STORAGE.items():
+for _name, _summary in _OBJECTS.items():
     COMMANDS[_name] = (f"{_name.partition(' ')[0]}s", _name.partition(" ")[2].upper(), _summary)
 COMMANDS["healthcheck run"] = ("upkeep", "HEALTHCHECK", "Run a container's health check once")
 COMMANDS["container cleanup"] = ("lifecycle", "CLEANUP", "Release what ended containers hold")
@@ -147,6 +157,7 @@ GROUPS = {
     "image": "Manage images",
     "image trust": "Manage the signature policy",
     "manifest": "Manage manifest lists",
+    "network": "Manage networks",
     "secret": "Manage secrets",
     "system": "Manage the engine",
     "volume": "Manage volumes",
@@ -157,6 +168,8 @@ ALIASES = {
     "container list": "container ps",
     "container ls": "container ps",
     "container umount": "container unmount",
+    "network list": "network ls",
+    "network remove": "network rm",
     "secret list": "secret ls",
     "secret remove": "secret rm",
     "umount": "unmount",

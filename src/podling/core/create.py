@@ -292,7 +292,8 @@ def build_config(ctx: Context, options: CreateOptions, image: dict[str, Any]) ->
         umask=_umask(options.umask),
         timezone=options.tz,
         network=network,
-        networks=networks,
+        networks=list(networks),
+        network_options={name: wanted for name, wanted in networks.items() if any(wanted.values())},
         ports=[],
         publish_all=options.publish_all,
         dns=options.dns,
@@ -572,26 +573,45 @@ def _namespace(ctx: Context, flag: str, text: str) -> str:
     raise InvalidInput(f"{flag} {text!r}: unknown mode", hint="private, host, container:NAME or ns:PATH")
 
 
-def _network(ctx: Context, options: CreateOptions) -> tuple[str, list[str]]:
-    if len(options.network) > 1:
-        raise InvalidInput("several --network options are not supported yet", hint="give one network")
-    text = options.network[0] if options.network else "bridge"
-    networks: list[str] = []
-    if text in ("none", "host"):
-        mode = text
-    elif text.startswith(("container:", "ns:")):
-        mode = _namespace(ctx, "--network", text)
-    else:
-        from podling.network.networks import DEFAULT
-        from podling.network.networks import find as find_network
+def _network(ctx: Context, options: CreateOptions) -> tuple[str, dict[str, dict[str, Any]]]:
+    """(mode, what is asked for on each network of the container's own)."""
+    texts = options.network or ["bridge"]
+    networks: dict[str, dict[str, Any]] = {}
+    mode = "bridge"
+    for text in texts:
+        if text in ("none", "host"):
+            mode = text
+        elif text.startswith(("container:", "ns:")):
+            mode = _namespace(ctx, "--network", text)
+        else:
+            name, wanted = parse.network_use(text)
+            from podling.network.networks import DEFAULT
+            from podling.network.networks import find as find_network
 
-        name = DEFAULT if text in ("bridge", "private", "default") else text
-        find_network(name)
-        mode, networks = "bridge", [name]
-    if mode != "bridge" and (options.ip or options.mac_address):
-        raise InvalidInput(f"--ip and --mac-address need a network of the container's own, not --network {text}")
+            found = find_network(DEFAULT if name in ("bridge", "private", "default") else name)
+            if found["name"] in networks:
+                raise InvalidInput(f"--network {text}: the network is named twice")
+            if wanted["aliases"] and not found.get("dns_enabled"):
+                raise InvalidInput(
+                    f"--network {text}: network {found['name']} has no DNS, so an alias has no use there"
+                )
+            networks[found["name"]] = wanted
+    if mode != "bridge" and len(texts) > 1:
+        raise InvalidInput(f"cannot set multiple networks together with the mode {mode}")
+    shown = " ".join(texts)
+    if mode != "bridge" and (options.ip or options.ip6 or options.mac_address or options.network_alias):
+        raise InvalidInput(
+            f"--ip, --ip6, --mac-address and --network-alias need a network of the container's own, not {shown}"
+        )
+    if len(networks) > 1 and (options.ip or options.ip6 or options.mac_address):
+        raise InvalidInput(
+            "--ip, --ip6 and --mac-address can only be set for a single network", hint="--network NAME:ip=…"
+        )
+    for wanted in networks.values():
+        wanted["ips"] += [address for address in (options.ip6,) if address]
+        wanted["aliases"] += options.network_alias
     if mode not in ("bridge",) and options.publish and mode != "host":
-        raise InvalidInput(f"--publish has no effect with --network {text}: no ports can be published there")
+        raise InvalidInput(f"--publish has no effect with --network {shown}: no ports can be published there")
     if mode == "host" and (options.publish or options.publish_all):
         ctx.warn("Port mappings are discarded when using the host network mode")
     return mode, networks

@@ -47,7 +47,7 @@ def _process(container: Container, options: ExecOptions) -> dict[str, Any]:
     )
     env = dict(config.env)
     if config.secrets:
-        from podling.core.launch import secret_env
+        from podling.core.container_files import secret_env
 
         env.update(secret_env(container))
     if options.tty:

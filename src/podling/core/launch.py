@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from podling.core import users, volumes
+from podling.core.container_files import final_env, secret_env, write_files
 from podling.core.containers import Container, find
 from podling.errors import InvalidInput, PortInUse, WrongState
 from podling.linux import calls
@@ -15,10 +16,10 @@ from podling.runtime.config import ContainerConfig, Mount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from podling.core.context import Context
+    from podling.network.netavark import Attachment
 
 
 def launch(container: Container) -> tuple[int, int, str]:
@@ -40,14 +41,14 @@ def launch(container: Container) -> tuple[int, int, str]:
         status: dict[str, Any] = {}
         if config.network == "bridge":
             status, reserved = _connect(container, netns)
-        files = _write_files(container, identity, status)
+        files = write_files(container, identity, status)
         place = spec.Placement(
             root=root,
             files=files,
             uid=identity.uid,
             gid=identity.gid,
             groups=identity.groups,
-            env={**_final_env(config, identity), **(secret_env(container) if config.secrets else {})},
+            env={**final_env(config, identity), **(secret_env(container) if config.secrets else {})},
             join=join,
             volumes={
                 mount.target: _mount_source(container, position, identity)
@@ -254,17 +255,10 @@ def _connect(container: Container, netns_path: str) -> tuple[dict[str, Any], lis
             network = networks.find(name)
             with ctx.db.write() as tx:
                 tx.run("DELETE FROM leases WHERE container=? AND network=?", container.key, name)
-                addresses = ipam.lease(tx, network, container.key, config.ip)
-            attachment = netavark.Attachment(
-                container=config.id,
-                name=config.name,
-                netns=netns_path,
-                network=network,
-                addresses=addresses,
-                mac=config.mac,
-                ports=mappings,
+                addresses = ipam.lease(tx, network, container.key, wanted_addresses(config, name))
+            status[name] = netavark.setup(
+                ctx.settings.runroot, attachment_of(config, name, network, netns_path, addresses, mappings)
             )
-            status[name] = netavark.setup(ctx.settings.runroot, attachment)
             with ctx.db.write() as tx:
                 tx.update("containers", container.key, network=json.dumps(status))
         return status, reserved
@@ -272,6 +266,34 @@ def _connect(container: Container, netns_path: str) -> tuple[dict[str, Any], lis
         for fd in reserved:
             os.close(fd)
         raise
+
+
+def wanted_addresses(config: ContainerConfig, name: str) -> list[str]:
+    """The addresses that were asked for on a network; --ip is for the first one."""
+    own = list((config.network_options.get(name) or {}).get("ips") or ())
+    return own or ([config.ip] if config.ip and name == config.networks[0] else [])
+
+
+def attachment_of(
+    config: ContainerConfig,
+    name: str,
+    network: dict[str, Any],
+    path: str,
+    own: list[str],
+    mappings: list[dict[str, Any]],
+) -> Attachment:
+    """A container on one of its networks, as netavark takes it. Ports are published through the first network."""
+    from podling.network.netavark import Attachment
+
+    wanted = config.network_options.get(name) or {}
+    position = config.networks.index(name)
+    return Attachment(
+        container=config.id, name=config.name, netns=path, network=network, addresses=own,
+        interface=wanted.get("interface") or f"eth{position}",
+        mac=wanted.get("mac") or (config.mac if position == 0 else ""),
+        aliases=[config.id[:12], *(wanted.get("aliases") or ())] if network.get("dns_enabled") else [],
+        ports=mappings if position == 0 else [],
+    )  # fmt: skip
 
 
 def _name_holder(ctx: Context, container: Container, error: PortInUse) -> None:
@@ -293,166 +315,3 @@ def addresses(status: dict[str, Any]) -> list[str]:
         for interface in (block.get("interfaces") or {}).values()
         for subnet in interface.get("subnets") or ()
     ]
-
-
-# -- files
-def _write_files(container: Container, identity: users.Identity, status: dict[str, Any]) -> dict[str, str]:
-    """hosts, resolv.conf, hostname, .containerenv and the init program: path inside to path on the host."""
-    from podling.network import names
-
-    config, folder = container.config, container.bundle.folder
-    files: dict[str, str] = {}
-
-    def put(inside: str, name: str, text: str) -> None:
-        path = f"{folder}/{name}"
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-        try:
-            os.write(fd, text.encode())
-        finally:
-            os.close(fd)
-        files[inside] = path
-
-    own = addresses(status)
-    hostname = config.hostname if config.uts_mode != "host" else os.uname().nodename
-    host_address = ""
-    if config.network == "bridge":
-        gateways = [
-            subnet.get("gateway", "")
-            for block in status.values()
-            for interface in (block.get("interfaces") or {}).values()
-            for subnet in interface.get("subnets") or ()
-        ]
-        host_address = next((gateway for gateway in gateways if gateway), "")
-        host_address = host_address or names.host_address()
-    if not config.no_hosts and config.hosts_file != "image":
-        local = own or (["127.0.1.1"] if config.network != "host" else [])
-        text = names.hosts(
-            _base_hosts(config.hosts_file) if config.hosts_file else names.host_hosts(),
-            own=local,
-            names=[hostname, config.name] if local else [],
-            host_address=host_address,
-            added=config.add_hosts,
-        )
-        put("/etc/hosts", "hosts", text)
-    if config.network != "none":
-        servers = config.dns or [server for block in status.values() for server in block.get("dns_server_ips") or ()]
-        search = config.dns_search or [
-            domain for block in status.values() for domain in block.get("dns_search_domains") or ()
-        ]
-        text = names.resolv(
-            names.host_resolv(),
-            servers=servers,
-            search=search,
-            options=config.dns_option,
-            own_network=config.network == "bridge",
-        )
-        put("/etc/resolv.conf", "resolv.conf", text)
-    if config.uts_mode != "host" and not config.no_hostname:
-        put("/etc/hostname", "hostname", hostname + "\n")
-    image = f'image="{config.image}"\nimageid="{config.image_id}"\n' if config.security.privileged else ""
-    identity_lines = f'engine="podling"\nname="{config.name}"\nid="{config.id}"\n' if config.security.privileged else ""
-    put("/run/.containerenv", ".containerenv", identity_lines + image)
-    if config.timezone:
-        _timezone(config, files)
-    _add_user(container, identity, put)
-    if config.secrets:
-        _put_secrets(container, files)
-    if config.ipc_mode == "shareable":
-        files["/dev/shm"] = _shared_memory(folder, config.shm_size)
-    elif config.ipc_mode.startswith("container:"):
-        files["/dev/shm"] = f"{find(container.ctx, config.ipc_mode[10:]).bundle.folder}/shm"
-    if config.init:
-        from podling.config.settings import find_program
-
-        files["/run/podman-init"] = config.init_path or find_program("catatonit")
-    return files
-
-
-def _base_hosts(path: str) -> str:
-    if path == "none":
-        return ""
-    try:
-        with open(path) as file:
-            return file.read()
-    except OSError as error:
-        raise InvalidInput(f"--hosts-file {path}: {error.strerror}") from None
-
-
-def _add_user(container: Container, identity: users.Identity, put: Callable[[str, str, str], None]) -> None:
-    """Lines in passwd and group for a user that the image does not know, or those that were asked for."""
-    config = container.config
-    if not config.passwd or not (config.passwd_entry or config.group_entry or identity.unknown):
-        return
-    root = (
-        container.ctx.store.driver.root(container.ctx.store.folder(container.layer))
-        if container.layer
-        else config.rootfs
-    )
-    values = {
-        "USERNAME": identity.name, "UID": str(identity.uid), "GID": str(identity.gid), "NAME": identity.name, "HOME": config.workdir,
-        "GROUPLIST": "",
-    }  # fmt: skip
-    known = users.files(root)
-    entry = config.passwd_entry or (f"$USERNAME:*:$UID:$GID:{identity.name}:$HOME:/bin/sh" if identity.unknown else "")
-    if entry:
-        put("/etc/passwd", "passwd", known[0] + _filled(entry, values) + "\n")
-    if config.group_entry:
-        put("/etc/group", "group", known[1] + _filled(config.group_entry, values) + "\n")
-
-
-def _put_secrets(container: Container, files: dict[str, str]) -> None:
-    """Secrets as files of the bundle, which lies where a reboot voids it."""
-    from podling.core import secrets
-
-    folder = f"{container.bundle.folder}/secrets"
-    os.makedirs(folder, 0o700, exist_ok=True)
-    for number, use in enumerate(container.config.secrets):
-        if use.kind != "mount":
-            continue
-        path = f"{folder}/{number}"
-        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
-        with os.fdopen(fd, "wb") as file:
-            file.write(secrets.reveal(container.ctx, secrets.find(container.ctx, use.id)))
-            os.fchown(file.fileno(), use.uid, use.gid)
-            os.fchmod(file.fileno(), use.mode)
-        files[use.target] = path
-
-
-def secret_env(container: Container) -> dict[str, str]:
-    """Variables whose values are secrets."""
-    from podling.core import secrets
-
-    return {
-        use.target: secrets.reveal(container.ctx, secrets.find(container.ctx, use.id)).decode(
-            "utf-8", "surrogateescape"
-        )
-        for use in container.config.secrets
-        if use.kind == "env"
-    }
-
-
-def _filled(text: str, values: dict[str, str]) -> str:
-    for name in sorted(values, key=len, reverse=True):
-        text = text.replace(f"${name}", values[name])
-    return text
-
-
-def _shared_memory(folder: str, size: int) -> str:
-    path = f"{folder}/shm"
-    os.makedirs(path, 0o700, exist_ok=True)
-    calls.mount("shm", path, "tmpfs", calls.MS_NOSUID | calls.MS_NODEV | calls.MS_NOEXEC, f"mode=1777,size={size}")
-    return path
-
-
-def _timezone(config: ContainerConfig, files: dict[str, str]) -> None:
-    path = "/etc/localtime" if config.timezone == "local" else f"/usr/share/zoneinfo/{config.timezone}"
-    if ".." in config.timezone or not os.path.isfile(path):
-        raise InvalidInput(f"--tz {config.timezone!r}: no such time zone")
-    files["/etc/localtime"] = os.path.realpath(path)
-
-
-def _final_env(config: ContainerConfig, identity: users.Identity) -> dict[str, str]:
-    env = dict(config.env)
-    env.setdefault("HOME", identity.home)
-    env.setdefault("HOSTNAME", config.hostname if config.uts_mode != "host" else os.uname().nodename)
-    return env

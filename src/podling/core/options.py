@@ -137,6 +137,8 @@ class CreateOptions(Record):
     decryption_key: list[str] = []
     signature_policy: str = ""
     secret: list[str] = []
+    network_alias: list[str] = []
+    ip6: str = ""
 
 
 class ExecOptions(Record):

@@ -7,6 +7,10 @@ import os
 from podling.errors import InvalidInput
 from podling.runtime.config import Device, Mount, Port
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
 _UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
 
 
@@ -257,6 +261,27 @@ def device(text: str) -> Device:
     if not os.path.exists(parts[0]):
         raise InvalidInput(f"--device {text!r}: stat {parts[0]}: no such file or directory")
     return Device(host=parts[0], target=parts[-1], access=access)
+
+
+# -- networks
+def network_use(text: str) -> tuple[str, dict[str, Any]]:
+    """`NAME[:ip=…,ip6=…,mac=…,alias=…,interface_name=…]` of --network."""
+    name, colon, rest = text.partition(":")
+    wanted: dict[str, Any] = {"ips": [], "mac": "", "aliases": [], "interface": ""}
+    for item in rest.split(",") if colon else ():
+        key, equals, value = item.partition("=")
+        if not equals or not value or key not in ("ip", "ip6", "mac", "alias", "interface_name"):
+            raise InvalidInput(
+                f"--network {text!r}: invalid option {item!r}", hint="ip=, ip6=, mac=, alias= or interface_name="
+            )
+        if key in ("ip", "ip6"):
+            _check_address(value, f"--network {text!r}")
+            wanted["ips"].append(value)
+        elif key == "alias":
+            wanted["aliases"].append(value)
+        else:
+            wanted["mac" if key == "mac" else "interface"] = value
+    return name, wanted
 
 
 # -- ports

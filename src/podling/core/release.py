@@ -81,7 +81,7 @@ def _disconnect(container: Container) -> None:
     config = container.config
     if config.network != "bridge":
         return
-    from podling.core.launch import addresses, port_mappings
+    from podling.core.launch import addresses, attachment_of, port_mappings
     from podling.network import netavark, netns, networks
 
     ctx = container.ctx
@@ -93,10 +93,7 @@ def _disconnect(container: Container) -> None:
         own = [address for network, address in leased if network == name] or addresses({name: status.get(name, {})})
         if not own or not os.path.exists(path):
             continue
-        attachment = netavark.Attachment(
-            container=config.id, name=config.name, netns=path, network=networks.find(name), addresses=own, mac=config.mac,
-            ports=port_mappings(config),
-        )  # fmt: skip
+        attachment = attachment_of(config, name, networks.find(name), path, own, port_mappings(config))
         try:
             netavark.teardown(ctx.settings.runroot, attachment)
         except PodlingError as error:

@@ -58,19 +58,28 @@ def spawn(
     stderr: int = -1,
     env: Mapping[str, str] | None = None,
     keep: Sequence[int] = (),
+    place: Mapping[int, int] | None = None,
 ) -> int:
-    """Start a program through posix_spawn; its pid. A descriptor of -1 is /dev/null; `keep` stay open under their numbers.
+    """Start a program through posix_spawn; its pid. A descriptor of -1 is /dev/null; `keep` stay open under their numbers, those
+    in `place` under others: number there to descriptor here.
 
     Nothing is made inheritable in this process, so that a program which another thread starts at the same time gets none of it.
     """
     null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
     try:
-        actions = [
+        actions: list[tuple[int, ...]] = [
             (os.POSIX_SPAWN_DUP2, null if fd < 0 else fd, number) for number, fd in enumerate((stdin, stdout, stderr))
         ]
         actions += [
             (os.POSIX_SPAWN_DUP2, fd, fd) for fd in keep
         ]  # onto itself: clears close-on-exec in the child alone
+        if place:  # out of the way first: one may lie where another is to go
+            highest = max(*place.values(), *place, 100) + 1
+            for step, fd in enumerate(place.values()):
+                actions.append((os.POSIX_SPAWN_DUP2, fd, highest + step))
+            for step, number in enumerate(place):
+                actions.append((os.POSIX_SPAWN_DUP2, highest + step, number))
+                actions.append((os.POSIX_SPAWN_CLOSE, highest + step))
         return os.posix_spawn(argv[0], list(argv), os.environ if env is None else env, file_actions=actions)
     except FileNotFoundError:
         raise ProgramMissing(f"{argv[0]}: no such program") from None
@@ -78,10 +87,22 @@ def spawn(
         os.close(null)
 
 
+#: holds what it inherits while the program runs, which itself gets none of it
+_HOLDER = '"$@" 3<&- 4<&- 5<&- 6<&- 7<&- 8<&- 9<&-'
+
+
 def run(
-    argv: Sequence[str], *, stdin: bytes = b"", capture: bool = False, env: Mapping[str, str] | None = None
+    argv: Sequence[str],
+    *,
+    stdin: bytes = b"",
+    capture: bool = False,
+    env: Mapping[str, str] | None = None,
+    leaves_daemon: bool = False,
 ) -> Outcome:
-    """Run a program to its end. stderr, and stdout with `capture`, go to memory files: no pipe can fill up."""
+    """Run a program to its end. stderr, and stdout with `capture`, go to memory files: no pipe can fill up.
+
+    Of one that `leaves_daemon` behind, which would keep our locks for ever, a shell around it holds them.
+    """
     err = os.memfd_create("stderr", os.MFD_CLOEXEC)
     out = os.memfd_create("stdout", os.MFD_CLOEXEC) if capture else -1
     feed = -1
@@ -90,7 +111,12 @@ def run(
             feed = os.memfd_create("stdin", os.MFD_CLOEXEC)
             os.write(feed, stdin)
             os.lseek(feed, 0, os.SEEK_SET)
-        pid = spawn(argv, stdin=feed, stdout=out, stderr=err, env=env, keep=guards())
+        if leaves_daemon:
+            held = dict(zip(range(3, 10), guards(), strict=False))
+            wrapped = ["/bin/sh", "-c", _HOLDER, "sh", *argv]
+            pid = spawn(wrapped, stdin=feed, stdout=out, stderr=err, env=env, place=held)
+        else:
+            pid = spawn(argv, stdin=feed, stdout=out, stderr=err, env=env, keep=guards())
         code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
         return Outcome(argv, code, _content(out) if capture else b"", _content(err))
     finally:

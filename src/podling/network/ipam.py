@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from podling.state.database import Transaction
 
 
-def _number(address: str) -> tuple[int, int]:
-    """(family, value)."""
+def number(address: str) -> tuple[int, int]:
+    """(family, value) of an address."""
     for family in (socket.AF_INET, socket.AF_INET6):
         try:
             return family, int.from_bytes(socket.inet_pton(family, address), "big")
@@ -23,7 +23,8 @@ def _number(address: str) -> tuple[int, int]:
     raise InvalidInput(f"{address!r} is not an IP address")
 
 
-def _address(family: int, value: int) -> str:
+def text_of(family: int, value: int) -> str:
+    """An address as text."""
     return socket.inet_ntop(family, value.to_bytes(4 if family == socket.AF_INET else 16, "big"))
 
 
@@ -32,22 +33,27 @@ class Subnet:
 
     def __init__(self, text: str) -> None:
         base, _, length = text.partition("/")
-        self.family, value = _number(base)
+        self.family, value = number(base)
         bits = 32 if self.family == socket.AF_INET else 128
         if not length.isdigit() or not 0 < int(length) < bits:
             raise InvalidInput(f"{text!r} is not a subnet")
         size = 1 << (bits - int(length))
         start = value & ~(size - 1)
-        self.text = text
+        self.text = f"{text_of(self.family, start)}/{length}"
+        self._start, self._end = start, start + size - 1
         self.first = start + 1
         self.last = start + size - (2 if self.family == socket.AF_INET else 1)
 
     def __contains__(self, value: int) -> bool:
         return self.first <= value <= self.last
 
+    def meets(self, other: Subnet) -> bool:
+        """Whether the two have addresses in common."""
+        return self.family == other.family and self._start <= other._end and other._start <= self._end
 
-def lease(tx: Transaction, network: dict[str, Any], container: int, wanted: str = "") -> list[str]:
-    """One address per subnet of `network` for the container; `wanted` fixes the one of its family.
+
+def lease(tx: Transaction, network: dict[str, Any], container: int, wanted: list[str]) -> list[str]:
+    """One address per subnet of `network` for the container; `wanted` fixes those of their families.
 
     Addresses are handed out in turn, so that one is not used again at once.
 
@@ -56,40 +62,43 @@ def lease(tx: Transaction, network: dict[str, Any], container: int, wanted: str 
     """
     name = network["name"]
     chosen: list[str] = []
-    fixed = _number(wanted) if wanted else None
+    left = {number(text)[0]: (number(text)[1], text) for text in wanted}
     for entry in network.get("subnets") or ():
         subnet = Subnet(entry["subnet"])
-        gateway = _number(entry["gateway"])[1] if entry.get("gateway") else 0
-        if fixed and fixed[0] == subnet.family:
-            if fixed[1] not in subnet or fixed[1] == gateway:
-                raise InvalidInput(f"requested static ip {wanted} not in any subnet on network {name}")
+        gateway = number(entry["gateway"])[1] if entry.get("gateway") else 0
+        fixed = left.pop(subnet.family, None)
+        if fixed:
+            value, address = fixed
+            if value not in subnet or value == gateway:
+                raise InvalidInput(f"requested static ip {address} not in any subnet on network {name}")
             holder = tx.row(
                 "SELECT c.name FROM leases l JOIN containers c ON c.key=l.container WHERE l.network=? AND l.address=?",
                 name,
-                wanted,
+                address,
             )
             if holder:
-                raise Conflict(f"IP address {wanted} is already allocated on network {name} to container {holder[0]}")
-            address = wanted
-            fixed = None
+                raise Conflict(f"IP address {address} is already allocated on network {name} to container {holder[0]}")
         else:
-            address = _next_free(tx, name, subnet, gateway)
+            address = _next_free(tx, name, subnet, gateway, entry.get("lease_range") or {})
         tx.insert("leases", network=name, address=address, container=container)
         chosen.append(address)
-    if fixed:
-        raise InvalidInput(f"requested static ip {wanted} not in any subnet on network {name}")
+    if left:
+        text = next(iter(left.values()))[1]
+        raise InvalidInput(f"requested static ip {text} not in any subnet on network {name}")
     return chosen
 
 
-def _next_free(tx: Transaction, name: str, subnet: Subnet, gateway: int) -> str:
+def _next_free(tx: Transaction, name: str, subnet: Subnet, gateway: int, bounds: dict[str, str]) -> str:
+    low = number(bounds["start_ip"])[1] if bounds.get("start_ip") else subnet.first
+    high = number(bounds["end_ip"])[1] if bounds.get("end_ip") else subnet.last
     taken = {row[0] for row in tx.rows("SELECT address FROM leases WHERE network=?", name)}
     mark = f"last address {name} {subnet.text}"
     last = tx.row("SELECT value FROM meta WHERE name=?", mark)
-    start = _number(last[0])[1] if last else subnet.first
-    span = subnet.last - subnet.first + 1
+    start = number(last[0])[1] if last else low
+    span = high - low + 1
     for step in range(1, min(span, len(taken) + 3) + 1):
-        value = subnet.first + (start - subnet.first + step) % span
-        address = _address(subnet.family, value)
+        value = low + (start - low + step - (0 if last else bool(bounds))) % span
+        address = text_of(subnet.family, value)
         if value != gateway and address not in taken:
             tx.run("INSERT OR REPLACE INTO meta VALUES (?, ?)", mark, address)
             return address

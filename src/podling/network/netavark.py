@@ -27,12 +27,15 @@ class Attachment(Record):
     addresses: list[str]
     interface: str = "eth0"
     mac: str = ""
+    aliases: list[str] = []
     ports: list[dict[str, Any]] = []
 
     def request(self) -> bytes:
         options: dict[str, Any] = {"interface_name": self.interface, "static_ips": self.addresses}
         if self.mac:
             options["static_mac"] = self.mac
+        if self.aliases:
+            options["aliases"] = self.aliases
         document = {
             "container_id": self.container,
             "container_name": self.name,
@@ -54,12 +57,31 @@ def _call(runroot: str, action: str, attachment: Attachment) -> bytes:
         action,
         attachment.netns,
     ]
+    if attachment.network.get("dns_enabled"):
+        _drop_stale_pid(f"{runroot}/networks/aardvark-dns/aardvark.pid")
     # two netavarks at once meet in iptables and fail; the bridges and rules are the host's, so the lock is too
     with Locks(_LOCK_FOLDER).hold("netavark", 0):
-        outcome = run(argv, stdin=attachment.request(), capture=True)
+        names = bool(attachment.network.get("dns_enabled"))  # aardvark-dns, which netavark starts, stays
+        outcome = run(argv, stdin=attachment.request(), capture=True, leaves_daemon=names)
     if outcome.code:
         raise _failure(action, outcome.stdout, outcome.message)
     return outcome.stdout
+
+
+def _drop_stale_pid(path: str) -> None:
+    """netavark sends signals to the aardvark-dns of this file; one that was killed would never be started again."""
+    import os
+
+    try:
+        with open(path) as file, open(f"/proc/{int(file.read() or 0)}/cmdline", "rb") as command:
+            if b"aardvark" in command.read():
+                return
+    except (OSError, ValueError):
+        pass
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        pass
 
 
 def _failure(action: str, stdout: bytes, message: str) -> RuntimeFailed | Conflict:

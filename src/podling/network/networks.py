@@ -1,15 +1,19 @@
 """Networks as Podman's JSON files describe them (/etc/containers/networks), and the built-in default one.
 
 The default network is called `podman`, as users' scripts do, but has a bridge and a subnet of its own, because two engines
-that hand out addresses of one subnet would give some of them twice.
+that hand out addresses of one subnet would give some of them twice. The files are Podman's: a network that it made works here,
+and the reverse.
 """
 
 from __future__ import annotations
 
 import os
 
-from podling.errors import InvalidInput, NoSuchNetwork
+from podling.errors import InvalidInput, NameInUse, NoSuchNetwork
 from podling.oci import json
+from podling.oci.record import Record
+from podling.oci.reference import is_hex
+from podling.state.locks import Locks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +21,10 @@ if TYPE_CHECKING:
 
 DEFAULT = "podman"
 FOLDER = "/etc/containers/networks"
+DRIVERS = ("bridge", "macvlan", "ipvlan")
+_RESERVED = ("none", "host", "bridge", "container", "ns", "private", "slirp4netns", "pasta", "default")
+_LOCKS = "/run/lock/podling"
+_POOL = [f"10.{second}.{third}.0/24" for second in (89, 90, 91) for third in range(256)]
 
 
 def default_network() -> dict[str, Any]:
@@ -34,25 +42,300 @@ def default_network() -> dict[str, Any]:
     }
 
 
+# -- finding
+def _read(path: str) -> dict[str, Any] | None:
+    try:
+        with open(path) as file:
+            document: dict[str, Any] = json.loads(file.read())
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError) as error:
+        raise InvalidInput(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    if not isinstance(document, dict) or not document.get("name") or not document.get("driver"):
+        raise InvalidInput(f"{path} describes no network")
+    return document
+
+
+def every() -> list[dict[str, Any]]:
+    """All networks by name."""
+    found = [default_network()]
+    if os.path.isdir(FOLDER):
+        for name in sorted(os.listdir(FOLDER)):
+            if name.endswith(".json"):
+                document = _read(os.path.join(FOLDER, name))
+                if document and document["name"] != DEFAULT:
+                    found.append(document)
+    return sorted(found, key=lambda network: str(network["name"]))
+
+
 def find(name: str) -> dict[str, Any]:
-    """The network called `name`.
+    """The network called `name`, or whose id is or begins so.
 
     Raises:
         NoSuchNetwork; InvalidInput when its file is broken.
     """
     if name == DEFAULT:
         return default_network()
-    path = os.path.join(FOLDER, f"{os.path.basename(name)}.json")
-    try:
-        with open(path) as file:
-            document: dict[str, Any] = json.loads(file.read())
-    except FileNotFoundError:
+    document = _read(os.path.join(FOLDER, f"{os.path.basename(name)}.json"))
+    if document is None and is_hex(name):
+        fitting = [network for network in every() if str(network["id"]).startswith(name)]
+        document = fitting[0] if len(fitting) == 1 else None
+    if document is None:
         raise NoSuchNetwork(
             f"unable to find network with name or ID {name}: network not found",
-            hint=f"the default network is called {DEFAULT}; others are files in {FOLDER}",
-        ) from None
-    except ValueError as error:
-        raise InvalidInput(f"{path}: {error}") from None
-    if document.get("driver") != "bridge":
-        raise InvalidInput(f"network {name}: the driver {document.get('driver')!r} is not supported")
+            hint="`podling network ls` lists the networks; `podling network create` makes one",
+        )
+    if document["driver"] not in DRIVERS:
+        raise InvalidInput(f"network {name}: the driver {document['driver']!r} is not supported")
     return document
+
+
+# -- making
+class NetworkSpec(Record):
+    """What a new network shall be. Subnets, gateways and ranges belong together by position; options are KEY=VALUE."""
+
+    name: str = ""
+    driver: str = "bridge"
+    subnets: list[str] = []
+    gateways: list[str] = []
+    ranges: list[str] = []
+    interface: str = ""
+    internal: bool = False
+    ipv6: bool = False
+    dns: bool = True
+    dns_servers: list[str] = []
+    labels: dict[str, str] = {}
+    options: dict[str, str] = {}
+    routes: list[str] = []
+    ipam: str = ""
+
+
+def create(spec: NetworkSpec) -> dict[str, Any]:
+    """Make a network's file.
+
+    Raises:
+        NameInUse, InvalidInput.
+    """
+    if spec.driver not in DRIVERS:
+        raise InvalidInput(
+            f"unsupported driver {spec.driver}: invalid argument", hint=f"the drivers are {', '.join(DRIVERS)}"
+        )
+    inner = spec.name.replace("_", "a").replace(".", "a").replace("-", "a")
+    if spec.name and (not inner.isalnum() or not spec.name[0].isalnum() or not spec.name.isascii()):
+        raise InvalidInput(f"network name {spec.name!r}: names must match [a-zA-Z0-9][a-zA-Z0-9_.-]*: invalid argument")
+    if spec.name in _RESERVED:
+        raise InvalidInput(
+            f"cannot create network with name {spec.name!r} because it conflicts with a valid network mode"
+        )
+    with Locks(_LOCKS).hold("networks", 0):
+        known = every()
+        name = spec.name or _free_name(known)
+        if any(network["name"] == name for network in known):
+            raise NameInUse(
+                f"network name {name} already used: network already exists", hint="choose another name, or --ignore"
+            )
+        document = _document(spec, name, known)
+        os.makedirs(FOLDER, 0o755, exist_ok=True)
+        path = os.path.join(FOLDER, f"{name}.json")
+        with open(f"{path}.{os.getpid()}", "w") as file:
+            file.write(json.pretty(document, 5))
+        os.rename(f"{path}.{os.getpid()}", path)
+    return document
+
+
+def _free_name(known: list[dict[str, Any]]) -> str:
+    taken = {network["name"] for network in known}
+    return next(f"podman{number}" for number in range(1, 100_000) if f"podman{number}" not in taken)
+
+
+def _document(spec: NetworkSpec, name: str, known: list[dict[str, Any]]) -> dict[str, Any]:
+    from podling.oci.times import format_time
+    from podling.state.database import now
+
+    options = _options(spec)
+    interface = spec.interface
+    if spec.driver == "bridge":
+        interface = interface or _free_interface(known)
+        if any(network.get("network_interface") == interface for network in known):
+            raise InvalidInput(f"bridge name {interface} already in use", hint="choose another with --interface-name")
+    elif interface and not os.path.exists(f"/sys/class/net/{interface}"):
+        raise InvalidInput(f"parent interface {interface} does not exist")
+    ipam = spec.ipam or ("host-local" if spec.driver == "bridge" or spec.subnets else "dhcp")
+    if ipam not in ("host-local", "dhcp", "none"):
+        raise InvalidInput(f"unsupported ipam driver {ipam!r}: invalid argument", hint="host-local, dhcp or none")
+    subnets = _subnets(spec, known) if ipam == "host-local" else []
+    if spec.subnets and ipam != "host-local":
+        raise InvalidInput(f"--subnet has no use with the ipam driver {ipam}")
+    document: dict[str, Any] = {
+        "name": name,
+        "id": os.urandom(32).hex(),
+        "driver": spec.driver,
+        "created": format_time(now()),
+        "ipv6_enabled": spec.ipv6 or any(":" in item["subnet"] for item in subnets),
+        "internal": spec.internal,
+        "dns_enabled": spec.dns and spec.driver == "bridge" and not (spec.internal and ipam == "none"),
+        "ipam_options": {"driver": ipam},
+    }
+    if interface:
+        document["network_interface"] = interface
+    if subnets:
+        document["subnets"] = subnets
+    if spec.dns_servers:
+        document["network_dns_servers"] = spec.dns_servers
+    if spec.labels:
+        document["labels"] = spec.labels
+    if options:
+        document["options"] = options
+    if spec.routes:
+        document["routes"] = [_route(text) for text in spec.routes]
+    return document
+
+
+_KNOWN_OPTIONS = {
+    "bridge": (
+        "mtu", "vlan", "isolate", "metric", "no_default_route", "vrf", "com.docker.network.bridge.name", "com.docker.network.driver.mtu",
+    ),
+    "macvlan": ("mode", "parent", "mtu", "metric", "no_default_route", "bclim", "com.docker.network.driver.mtu"),
+    "ipvlan": ("mode", "parent", "mtu", "metric", "no_default_route", "com.docker.network.driver.mtu"),
+}  # fmt: skip
+
+
+def _options(spec: NetworkSpec) -> dict[str, str]:
+    """The driver's options as netavark knows them."""
+    found: dict[str, str] = {}
+    for key, value in spec.options.items():
+        if key not in _KNOWN_OPTIONS[spec.driver]:
+            raise InvalidInput(
+                f"unsupported {spec.driver} network option {key}",
+                hint=f"known: {', '.join(_KNOWN_OPTIONS[spec.driver])}",
+            )
+        if key in ("mtu", "vlan", "metric", "com.docker.network.driver.mtu") and not value.isdigit():
+            raise InvalidInput(f"network option {key}={value}: not a number")
+        if key == "isolate" and value not in ("true", "false", "1", "0", "strict"):
+            raise InvalidInput(f"network option isolate={value}: true, false or strict")
+        if key == "com.docker.network.bridge.name" or key == "parent":
+            spec.interface = spec.interface or value
+        else:
+            found[{"com.docker.network.driver.mtu": "mtu"}.get(key, key)] = value
+    return found
+
+
+def _free_interface(known: list[dict[str, Any]]) -> str:
+    taken = {network.get("network_interface") for network in known}
+    numbers = range(1, 100_000)
+    return next(
+        f"podman{n}" for n in numbers if f"podman{n}" not in taken and not os.path.exists(f"/sys/class/net/podman{n}")
+    )
+
+
+def _route(text: str) -> dict[str, Any]:
+    parts = text.split(",")
+    if len(parts) not in (2, 3):
+        raise InvalidInput(f"--route {text!r}: not DESTINATION,GATEWAY[,METRIC]")
+    from podling.network.ipam import Subnet
+
+    Subnet(parts[0])
+    route: dict[str, Any] = {"destination": parts[0], "gateway": parts[1]}
+    if len(parts) == 3:
+        if not parts[2].isdigit():
+            raise InvalidInput(f"--route {text!r}: the metric is a number")
+        route["metric"] = int(parts[2])
+    return route
+
+
+# -- subnets
+def _subnets(spec: NetworkSpec, known: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    from podling.network.ipam import Subnet, number, text_of
+
+    if len(spec.gateways) > len(spec.subnets) or len(spec.ranges) > len(spec.subnets):
+        raise InvalidInput("cannot set gateway or ip range without subnet", hint="give a --subnet for each")
+    used = [Subnet(item["subnet"]) for network in known for item in network.get("subnets") or ()]
+    wanted = list(spec.subnets)
+    if not wanted:
+        host = _host_subnets()
+        wanted = [next(text for text in _POOL if not any(Subnet(text).meets(other) for other in (*used, *host)))]
+    if spec.ipv6 and not any(":" in text for text in wanted):
+        wanted.append(
+            f"fd{os.urandom(5).hex()[:2]}:{os.urandom(2).hex()}:{os.urandom(2).hex()}:{os.urandom(2).hex()}::/64"
+        )
+    found: list[dict[str, Any]] = []
+    for position, text in enumerate(wanted):
+        subnet = Subnet(text)
+        for other in used:
+            if subnet.meets(other) and spec.driver == "bridge":
+                raise InvalidInput(f"subnet {text} is already used on the host or by another config")
+        used.append(subnet)
+        entry: dict[str, Any] = {"subnet": subnet.text}
+        gateway = spec.gateways[position] if position < len(spec.gateways) else ""
+        if gateway:
+            if number(gateway)[0] != subnet.family or number(gateway)[1] not in subnet:
+                raise InvalidInput(f"gateway {gateway} not in subnet {text}")
+            entry["gateway"] = gateway
+        elif not spec.internal or spec.dns:
+            entry["gateway"] = text_of(subnet.family, subnet.first)
+        if position < len(spec.ranges):
+            entry["lease_range"] = _range(spec.ranges[position], subnet)
+        found.append(entry)
+    return found
+
+
+def _range(text: str, subnet: Any) -> dict[str, str]:
+    """`FIRST-LAST` or a subnet of the subnet."""
+    from podling.network.ipam import Subnet, number, text_of
+
+    if "-" in text:
+        first, _, last = text.partition("-")
+        low, high = number(first)[1], number(last)[1]
+    else:
+        inner = Subnet(text)
+        low, high = inner.first, inner.last
+    if low not in subnet or high not in subnet or low > high:
+        raise InvalidInput(f"ip range {text} not in subnet {subnet.text}")
+    return {"start_ip": text_of(subnet.family, low), "end_ip": text_of(subnet.family, high)}
+
+
+def _host_subnets() -> list[Any]:
+    """The IPv4 networks that the host has routes to."""
+    import socket
+    import struct
+
+    from podling.network.ipam import Subnet
+
+    found = []
+    with open("/proc/net/route") as file:
+        for line in file.read().splitlines()[1:]:
+            fields = line.split()
+            base, mask = int(fields[1], 16), int(fields[7], 16)
+            if mask:
+                address = socket.inet_ntoa(struct.pack("<I", base))
+                length = bin(mask).count("1")
+                if length < 32:
+                    found.append(Subnet(f"{address}/{length}"))
+    return found
+
+
+def change(name: str, edit: Any) -> dict[str, Any]:
+    """Read a network's file, have `edit` change the document, and write it again."""
+    with Locks(_LOCKS).hold("networks", 0):
+        document = find(name)
+        if document["name"] == DEFAULT:
+            raise InvalidInput(f"the default network {DEFAULT} is built in: it cannot be changed")
+        edit(document)
+        path = os.path.join(FOLDER, f"{document['name']}.json")
+        with open(f"{path}.{os.getpid()}", "w") as file:
+            file.write(json.pretty(document, 5))
+        os.rename(f"{path}.{os.getpid()}", path)
+    return document
+
+
+def remove(name: str) -> None:
+    """Remove a network's file, and its bridge when nothing is on it any more.
+
+    Raises:
+        NoSuchNetwork; InvalidInput: the default one.
+    """
+    with Locks(_LOCKS).hold("networks", 0):
+        document = find(name)
+        if document["name"] == DEFAULT:
+            raise InvalidInput(f"default network {DEFAULT} cannot be removed")
+        os.unlink(os.path.join(FOLDER, f"{document['name']}.json"))

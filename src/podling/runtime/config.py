@@ -6,7 +6,7 @@ from podling.oci.record import Record
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import ClassVar
+    from typing import Any, ClassVar
 
 
 class Mount(Record):
@@ -164,6 +164,8 @@ class ContainerConfig(Record):
     #: none, host, bridge, container:ID, ns:PATH
     network: str = "bridge"
     networks: list[str] = []
+    #: name of a network to what is asked for on it: ips, mac, aliases, interface
+    network_options: dict[str, dict[str, Any]] = {}
     ports: list[Port] = []
     publish_all: bool = False
     exposed: list[str] = []

@@ -1,0 +1,198 @@
+"""The files that are made for a container and mounted over the image's: hosts, resolv.conf, hostname, secrets, …"""
+
+from __future__ import annotations
+
+import os
+
+from podling.core import users
+from podling.core.containers import Container, find
+from podling.errors import InvalidInput
+from podling.linux import calls
+from podling.runtime.config import ContainerConfig
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+
+def write_files(container: Container, identity: users.Identity, status: dict[str, Any]) -> dict[str, str]:
+    """hosts, resolv.conf, hostname, .containerenv and the init program: path inside to path on the host."""
+    config, folder = container.config, container.bundle.folder
+    files: dict[str, str] = {}
+
+    def put(inside: str, name: str, text: str) -> None:
+        files[inside] = _put(folder, name, text)
+
+    files.update(write_names(container, status))
+    hostname = _hostname(config)
+    if config.uts_mode != "host" and not config.no_hostname:
+        put("/etc/hostname", "hostname", hostname + "\n")
+    image = f'image="{config.image}"\nimageid="{config.image_id}"\n' if config.security.privileged else ""
+    identity_lines = f'engine="podling"\nname="{config.name}"\nid="{config.id}"\n' if config.security.privileged else ""
+    put("/run/.containerenv", ".containerenv", identity_lines + image)
+    if config.timezone:
+        _timezone(config, files)
+    _add_user(container, identity, put)
+    if config.secrets:
+        _put_secrets(container, files)
+    if config.ipc_mode == "shareable":
+        files["/dev/shm"] = _shared_memory(folder, config.shm_size)
+    elif config.ipc_mode.startswith("container:"):
+        files["/dev/shm"] = f"{find(container.ctx, config.ipc_mode[10:]).bundle.folder}/shm"
+    if config.init:
+        from podling.config.settings import find_program
+
+        files["/run/podman-init"] = config.init_path or find_program("catatonit")
+    return files
+
+
+def _put(folder: str, name: str, text: str) -> str:
+    """Write a file of the bundle, into the same inode where it is there: it may be mounted in the container."""
+    path = f"{folder}/{name}"
+    fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    try:
+        os.write(fd, text.encode())
+    finally:
+        os.close(fd)
+    return path
+
+
+def _hostname(config: ContainerConfig) -> str:
+    return config.hostname if config.uts_mode != "host" else os.uname().nodename
+
+
+def write_names(container: Container, status: dict[str, Any]) -> dict[str, str]:
+    """hosts and resolv.conf, as the networks in `status` want them: path inside to path on the host."""
+    from podling.core.launch import addresses
+    from podling.network import names
+
+    config, folder = container.config, container.bundle.folder
+    files: dict[str, str] = {}
+    own = addresses(status)
+    hostname = _hostname(config)
+    host_address = ""
+    if config.network == "bridge":
+        gateways = [
+            subnet.get("gateway", "")
+            for block in status.values()
+            for interface in (block.get("interfaces") or {}).values()
+            for subnet in interface.get("subnets") or ()
+        ]
+        host_address = next((gateway for gateway in gateways if gateway), "")
+        host_address = host_address or names.host_address()
+    if not config.no_hosts and config.hosts_file != "image":
+        local = own or (["127.0.1.1"] if config.network != "host" else [])
+        text = names.hosts(
+            _base_hosts(config.hosts_file) if config.hosts_file else names.host_hosts(),
+            own=local,
+            names=[hostname, config.name] if local else [],
+            host_address=host_address,
+            added=config.add_hosts,
+        )
+        files["/etc/hosts"] = _put(folder, "hosts", text)
+    if config.network != "none":
+        servers = config.dns or [server for block in status.values() for server in block.get("dns_server_ips") or ()]
+        search = config.dns_search or [
+            domain for block in status.values() for domain in block.get("dns_search_domains") or ()
+        ]
+        text = names.resolv(
+            names.host_resolv(),
+            servers=servers,
+            search=search,
+            options=config.dns_option,
+            own_network=config.network == "bridge",
+        )
+        files["/etc/resolv.conf"] = _put(folder, "resolv.conf", text)
+    return files
+
+
+def _base_hosts(path: str) -> str:
+    if path == "none":
+        return ""
+    try:
+        with open(path) as file:
+            return file.read()
+    except OSError as error:
+        raise InvalidInput(f"--hosts-file {path}: {error.strerror}") from None
+
+
+def _add_user(container: Container, identity: users.Identity, put: Callable[[str, str, str], None]) -> None:
+    """Lines in passwd and group for a user that the image does not know, or those that were asked for."""
+    config = container.config
+    if not config.passwd or not (config.passwd_entry or config.group_entry or identity.unknown):
+        return
+    root = (
+        container.ctx.store.driver.root(container.ctx.store.folder(container.layer))
+        if container.layer
+        else config.rootfs
+    )
+    values = {
+        "USERNAME": identity.name, "UID": str(identity.uid), "GID": str(identity.gid), "NAME": identity.name, "HOME": config.workdir,
+        "GROUPLIST": "",
+    }  # fmt: skip
+    known = users.files(root)
+    entry = config.passwd_entry or (f"$USERNAME:*:$UID:$GID:{identity.name}:$HOME:/bin/sh" if identity.unknown else "")
+    if entry:
+        put("/etc/passwd", "passwd", known[0] + _filled(entry, values) + "\n")
+    if config.group_entry:
+        put("/etc/group", "group", known[1] + _filled(config.group_entry, values) + "\n")
+
+
+def _put_secrets(container: Container, files: dict[str, str]) -> None:
+    """Secrets as files of the bundle, which lies where a reboot voids it."""
+    from podling.core import secrets
+
+    folder = f"{container.bundle.folder}/secrets"
+    os.makedirs(folder, 0o700, exist_ok=True)
+    for number, use in enumerate(container.config.secrets):
+        if use.kind != "mount":
+            continue
+        path = f"{folder}/{number}"
+        fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
+        with os.fdopen(fd, "wb") as file:
+            file.write(secrets.reveal(container.ctx, secrets.find(container.ctx, use.id)))
+            os.fchown(file.fileno(), use.uid, use.gid)
+            os.fchmod(file.fileno(), use.mode)
+        files[use.target] = path
+
+
+def secret_env(container: Container) -> dict[str, str]:
+    """Variables whose values are secrets."""
+    from podling.core import secrets
+
+    return {
+        use.target: secrets.reveal(container.ctx, secrets.find(container.ctx, use.id)).decode(
+            "utf-8", "surrogateescape"
+        )
+        for use in container.config.secrets
+        if use.kind == "env"
+    }
+
+
+def _filled(text: str, values: dict[str, str]) -> str:
+    for name in sorted(values, key=len, reverse=True):
+        text = text.replace(f"${name}", values[name])
+    return text
+
+
+def _shared_memory(folder: str, size: int) -> str:
+    path = f"{folder}/shm"
+    os.makedirs(path, 0o700, exist_ok=True)
+    calls.mount("shm", path, "tmpfs", calls.MS_NOSUID | calls.MS_NODEV | calls.MS_NOEXEC, f"mode=1777,size={size}")
+    return path
+
+
+def _timezone(config: ContainerConfig, files: dict[str, str]) -> None:
+    path = "/etc/localtime" if config.timezone == "local" else f"/usr/share/zoneinfo/{config.timezone}"
+    if ".." in config.timezone or not os.path.isfile(path):
+        raise InvalidInput(f"--tz {config.timezone!r}: no such time zone")
+    files["/etc/localtime"] = os.path.realpath(path)
+
+
+def final_env(config: ContainerConfig, identity: users.Identity) -> dict[str, str]:
+    """The environment, with what is known only when the container starts."""
+    env = dict(config.env)
+    env.setdefault("HOME", identity.home)
+    env.setdefault("HOSTNAME", config.hostname if config.uts_mode != "host" else os.uname().nodename)
+    return env
