@@ -74,7 +74,7 @@ def rootfs() -> bytes:
     buffer = io.BytesIO()
     with tarfile.open(fileobj=buffer, mode="w") as out:
         out.add("/bin/busybox", "bin/busybox")
-        for name in ("sh", "true", "sleep", "cat", "ls"):
+        for name in ("sh", "true", "sleep", "cat", "ls", "yes", "head"):
             info = tarfile.TarInfo(f"bin/{name}")
             info.type, info.linkname = tarfile.SYMTYPE, "busybox"
             out.addfile(info)
@@ -181,6 +181,22 @@ def start_stop(engine: Engine) -> float:
     return engine.run("start", "bench-stop") + engine.run("stop", "-t", "0", "bench-stop")
 
 
+def copy_in(engine: Engine) -> float:
+    """cp of 200 MB into a running container."""
+    source = engine.folder.parent / "copied.bin"
+    if not source.exists():
+        source.write_bytes(os.urandom(1 << 20) * 200)
+    return engine.run("cp", str(source), "bench-up:/copied.bin")
+
+
+def read_log(engine: Engine) -> float:
+    """logs of 100 MB, written once."""
+    if "bench-log" not in engine.output("ps", "-a", "--format", "{{.Names}}").split():
+        command = f"yes {'x' * 99} | head -c 100000000"
+        engine.run("run", "--name", "bench-log", NONE, IMAGE, "sh", "-c", command)
+    return engine.run("logs", "bench-log")
+
+
 def run_and_remove(engine: Engine) -> float:
     spent = engine.run("run", "-d", "--name", "bench-d", NONE, IMAGE, "sleep", "1000")
     return spent + engine.run("rm", "-f", "-t", "0", "bench-d")
@@ -246,6 +262,9 @@ def rows(work: Path, source: str = "", target: str = "") -> dict[str, tuple[str,
         "run-d": ("run -d + rm -f", 10, run_and_remove),
         "exec": ("exec C true", 15, command("exec", "bench-up", "true")),
         "start-stop": ("start + stop -t0", 10, start_stop),
+        "cp": ("cp of 200 MB into a container", 4, copy_in),
+        "logs": ("logs of 100 MB", 3, read_log),
+        "stats": ("stats --no-stream", 5, command("stats", "--no-stream")),
         "images300": ("images, 300 images", 7, command("images", store="images")),
         "pull": ("pull 300 MB, 15,000 files", 3, pull("big")),
         "pull61": ("pull 61 layers", 3, pull("layers")),
