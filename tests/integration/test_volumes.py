@@ -191,3 +191,40 @@ def test_shell_driver(podling: Podling, tmp_path: Path) -> None:
         125, "secret", "create", "-d", "shell", "--driver-opts", "store=false", "sh2", "-", input=b"x"
     )
     assert podling("secret", "exists", "sh2").returncode == 1
+
+
+# -- the space of all of it
+def test_df_and_prune(fresh: Podling) -> None:
+    fresh.ok("pull", "-q", IMAGE)
+    fresh.ok(
+        "run",
+        "--name",
+        "done",
+        "--network=none",
+        "-v",
+        "kept:/d",
+        IMAGE,
+        "sh",
+        "-c",
+        "head -c 5000 /dev/zero > /x; head -c 7000 /dev/zero > /d/y",
+    )
+    fresh.ok("commit", "-q", "done", "extra:1")
+    rows = [line.split() for line in fresh.ok("system", "df").splitlines()]
+    assert rows[0] == ["TYPE", "TOTAL", "ACTIVE", "SIZE", "RECLAIMABLE"]
+    assert (
+        rows[1][:3] == ["Images", "2", "1"]
+        and rows[2][:4] == ["Containers", "1", "0", "5kB"]
+        and rows[3][2:5] == ["1", "1", "7kB"]
+    )
+    found = {row["Type"]: row for row in json.loads(fresh.ok("system", "df", "--format", "json"))}
+    assert found["Local Volumes"]["RawSize"] == 7000 and found["Containers"]["RawReclaimable"] == 5000
+    text = fresh.ok("system", "df", "-v")
+    assert "SHARED SIZE" in text and "kept" in text and "done" in text
+    done = fresh("system", "prune", input=b"n\n")
+    assert "- all stopped containers" in done.stdout and fresh.ok("ps", "-aq") != ""
+    text = fresh.ok("system", "prune", "-f")
+    assert text.startswith("Deleted Containers\n") and text.splitlines()[-1].startswith("Total reclaimed space: ")
+    assert fresh.ok("images", "-q").count("\n") == 1
+    text = fresh.ok("system", "prune", "-f", "-a", "--volumes")
+    assert "Deleted Images" in text and "Deleted Volumes\nkept" in text
+    assert fresh.folders()["layers"] == [] and fresh.ok("volume", "ls", "-q") == ""

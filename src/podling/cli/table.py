@@ -147,6 +147,8 @@ COMMANDS["artifact push"] = ("lists", "ARTIFACT_PUSH", "Send an artifact to a re
 COMMANDS["artifact rm"] = ("lists", "ARTIFACT_RM", "Remove artifacts")
 COMMANDS["image list"] = COMMANDS["images"]
 COMMANDS["image rm"] = COMMANDS["rmi"]
+COMMANDS["system df"] = ("space", "DF", "Show how much space is used")
+COMMANDS["system prune"] = ("space", "PRUNE", "Remove what nobody uses")
 COMMANDS["system events"] = COMMANDS["events"]
 COMMANDS["system info"] = COMMANDS["info"]
 

@@ -29,3 +29,17 @@ class Version(Operation):
     executor: ClassVar = "system:version"
     route: ClassVar = "GET /libpod/version"
     writes: ClassVar = False
+
+
+class DiskUsage(Operation):
+    executor: ClassVar = "system:disk_usage"
+    route: ClassVar = "GET /libpod/system/df"
+    writes: ClassVar = False
+
+
+class PruneSystem(Operation):
+    executor: ClassVar = "system:prune"
+    route: ClassVar = "POST /libpod/system/prune"
+    all: bool = False
+    volumes: bool = False
+    filters: list[str] = []

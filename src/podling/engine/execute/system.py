@@ -9,6 +9,7 @@ if TYPE_CHECKING:
 
     from podling.core.context import Context
     from podling.core.events import Event
+    from podling.core.usage import Pruned, Usage
     from podling.engine.catalogue import system as ops
 
 
@@ -28,3 +29,15 @@ def version(ctx: Context, op: ops.Version) -> dict[str, Any]:
     from podling.core.host import version
 
     return version()
+
+
+def disk_usage(ctx: Context, op: ops.DiskUsage) -> Usage:
+    from podling.core.usage import measure
+
+    return measure(ctx)
+
+
+def prune(ctx: Context, op: ops.PruneSystem) -> Pruned:
+    from podling.core.usage import prune
+
+    return prune(ctx, op.filters, all=op.all, with_volumes=op.volumes)
