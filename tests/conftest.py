@@ -10,7 +10,7 @@ import pytest
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if "integration" in Path(str(item.fspath)).parts:
+        if {"integration", "rootless"} & set(Path(str(item.fspath)).parts):
             item.add_marker(pytest.mark.root)
             if os.geteuid():
                 item.add_marker(pytest.mark.skip(reason="needs root"))

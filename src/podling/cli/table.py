@@ -9,9 +9,11 @@ if TYPE_CHECKING:
     from podling.cli.command import Command
 
 GLOBAL_FLAGS = (
+    Flag("cdi-spec-dir", "", "list", "Folder with files that describe CDI devices", value="path"),
     Flag("cgroup-manager", "", "string", 'Cgroup manager to use ("cgroupfs"|"systemd")'),
     Flag("conmon", "", "string", "Path of the conmon binary", value="path"),
     Flag("help", "h", "bool", "Show this help"),
+    Flag("hooks-dir", "", "list", "Folder with OCI hooks", value="path"),
     Flag(
         "log-level",
         "",
@@ -36,6 +38,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "commit": ("containers", "COMMIT", "Make an image of a container's changes"),
     "cp": ("upkeep", "CP", "Copy files between a container and the host"),
     "create": ("run", "CREATE", "Create but do not start a container"),
+    "doctor": ("care", "DOCTOR", "Check what an engine needs of this host"),
     "diff": ("images", "DIFF", "Show what a container or an image changes"),
     "events": ("system", "EVENTS", "Show what happens in the engine"),
     "exec": ("exec", "EXEC", "Run a process in a running container"),
@@ -71,6 +74,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "unmount": ("upkeep", "UNMOUNT", "Unmount the root file systems of containers"),
     "unpause": ("lifecycle", "UNPAUSE", "Let paused containers go on"),
     "untag": ("images", "UNTAG", "Take names away from an image"),
+    "unshare": ("care", "UNSHARE", "Run a command in this user's namespace"),
     "update": ("upkeep", "UPDATE", "Change the settings of a container"),
     "version": ("system", "VERSION", "Show version information"),
     "wait": ("lifecycle", "WAIT", "Wait for containers to stop"),
@@ -86,6 +90,8 @@ for _name in ("history", "import", "load", "pull", "push", "save", "search", "ta
 COMMANDS["container inspect"] = ("inspect", "CONTAINER_INSPECT", "Show the details of containers")
 COMMANDS["container exists"] = ("containers", "EXISTS", "Check if a container exists")
 COMMANDS["container clone"] = ("upkeep", "CLONE", "Make a container like another one")
+COMMANDS["container init"] = ("lifecycle", "INIT", "Make containers ready for a start")
+COMMANDS["container runlabel"] = ("runlabel", "RUNLABEL", "Run the command in an image's label")
 COMMANDS["container prune"] = ("upkeep", "PRUNE", "Remove all containers that do not run")
 _OBJECTS = {
     "network connect": "Put a container on a network",
@@ -149,6 +155,8 @@ COMMANDS["image list"] = COMMANDS["images"]
 COMMANDS["image rm"] = COMMANDS["rmi"]
 COMMANDS["system df"] = ("space", "DF", "Show how much space is used")
 COMMANDS["system prune"] = ("space", "PRUNE", "Remove what nobody uses")
+COMMANDS["system migrate"] = ("care", "MIGRATE", "Stop all containers, and let a user's namespace be made anew")
+COMMANDS["system reset"] = ("care", "RESET", "Remove everything")
 COMMANDS["system events"] = COMMANDS["events"]
 COMMANDS["system info"] = COMMANDS["info"]
 

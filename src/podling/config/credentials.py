@@ -6,6 +6,7 @@ import base64
 import os
 
 from podling.errors import InvalidInput, NotFound, PodlingError
+from podling.linux.proc import outer_uid
 from podling.oci import json
 
 TYPE_CHECKING = False
@@ -24,8 +25,8 @@ def primary_file() -> str:
     """Where `login` writes when nothing else is said."""
     if override := os.environ.get("REGISTRY_AUTH_FILE"):
         return override
-    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{os.getuid()}"
-    return f"{runtime}/containers/auth.json" if os.getuid() else "/run/containers/0/auth.json"
+    runtime = os.environ.get("XDG_RUNTIME_DIR") or f"/run/user/{outer_uid()}"
+    return f"{runtime}/containers/auth.json" if outer_uid() else "/run/containers/0/auth.json"
 
 
 def _files(explicit: str) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 
 from podling.errors import InvalidInput
+from podling.linux.proc import outer_uid
 from podling.oci.record import Record
 from podling.oci.reference import Reference, parse
 
@@ -144,7 +145,7 @@ class Registries(Record):
 
 def alias_cache() -> str:
     """The file that remembers which full name a person chose for a short one."""
-    if os.getuid() == 0:
+    if outer_uid() == 0:
         return "/var/cache/containers/short-name-aliases.conf"
     base = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
     return os.path.join(base, "containers/short-name-aliases.conf")
@@ -168,14 +169,14 @@ def _files() -> list[str]:
     if override := os.environ.get("CONTAINERS_REGISTRIES_CONF"):
         return [override, *_drop_ins([os.environ.get("CONTAINERS_REGISTRIES_CONF_DIR", "")])]
     config = os.environ.get("XDG_CONFIG_HOME") or os.path.expanduser("~/.config")
-    own = [os.path.join(config, "containers/registries.conf")] if os.getuid() else []
+    own = [os.path.join(config, "containers/registries.conf")] if outer_uid() else []
     main = next(
         (p for p in (*own, "/etc/containers/registries.conf", "/usr/share/containers/registries.conf") if os.path.exists(p)),
         None,
     )  # fmt: skip
     found = [main] if main else []
     folders = ["/usr/share/containers/registries.conf.d", "/etc/containers/registries.conf.d"]
-    if os.getuid():
+    if outer_uid():
         folders.append(os.path.join(config, "containers/registries.conf.d"))
     return found + _drop_ins(folders) + [path for path in (alias_cache(),) if os.path.exists(path)]
 

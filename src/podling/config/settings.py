@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from podling.errors import InvalidInput, ProgramMissing
+from podling.linux.proc import outer_uid
 from podling.oci.record import Record
 
 #: folders searched for helper programs before PATH (containers.conf(5), helper_binaries_dir)
@@ -27,21 +28,25 @@ class Settings(Record):
     storage_opts: list[str] = []
     cgroup_manager: str = ""
     log_level: str = "warn"
+    #: folders with OCI hooks and with CDI files; none: the usual ones
+    hooks_dirs: list[str] = []
+    cdi_dirs: list[str] = []
 
     def completed(self) -> Settings:
         """With every default filled in; the paths absolute."""
-        if os.geteuid() != 0:
-            raise InvalidInput(
-                "this version of podling runs containers as root only",
-                hint="run it with sudo; rootless comes with a later version",
-            )
-        root = os.path.abspath(self.root or "/var/lib/podling")
-        runroot = os.path.abspath(self.runroot or "/run/podling")
+        uid = outer_uid()
+        if uid:
+            home = os.environ.get("XDG_DATA_HOME") or f"{home_folder(uid)}/.local/share"
+            default_root, default_runroot = f"{home}/podling", f"{user_folder(uid)}/run"
+        else:
+            default_root, default_runroot = "/var/lib/podling", "/run/podling"
+        root = os.path.abspath(self.root or default_root)
+        runroot = os.path.abspath(self.runroot or default_runroot)
         tmpdir = os.path.abspath(self.tmpdir) if self.tmpdir else os.path.join(runroot, "tmp")
         driver = self.storage_driver or os.environ.get("STORAGE_DRIVER", "")
         if driver and driver not in DRIVERS:
             raise InvalidInput(f"unknown storage driver {driver!r}", hint=f"the drivers are {', '.join(DRIVERS)}")
-        manager = self.cgroup_manager or ("systemd" if os.path.isdir("/run/systemd/system") else "cgroupfs")
+        manager = self.cgroup_manager or ("systemd" if _systemd_manages(uid) else "cgroupfs")
         if manager not in CGROUP_MANAGERS:
             raise InvalidInput(
                 f"unknown cgroup manager {manager!r}", hint=f"the cgroup managers are {', '.join(CGROUP_MANAGERS)}"
@@ -61,11 +66,66 @@ class Settings(Record):
         flags += [f"--cgroup-manager={self.cgroup_manager}"]
         flags += [f"--runtime-flag={flag}" for flag in self.runtime_flags]
         flags += [f"--storage-opt={option}" for option in self.storage_opts]
+        flags += [f"--hooks-dir={folder}" for folder in self.hooks_dirs]
         if self.conmon:
             flags.append(f"--conmon={self.conmon}")
         if self.storage_driver:
             flags.append(f"--storage-driver={self.storage_driver}")
         return flags
+
+
+def home_folder(uid: int) -> str:
+    """The user's home: $HOME, or what the user database says."""
+    import pwd
+
+    return os.environ.get("HOME") or pwd.getpwuid(uid).pw_dir
+
+
+def runtime_folder(uid: int) -> str:
+    """Where a user's run-time files lie: $XDG_RUNTIME_DIR, /run/user/UID, or a folder of our own below /tmp.
+
+    Raises:
+        InvalidInput: it belongs to somebody else, who may have put a trap there.
+    """
+    for path in (os.environ.get("XDG_RUNTIME_DIR", ""), f"/run/user/{uid}"):
+        if path:
+            try:
+                info = os.stat(path)
+            except OSError:
+                continue
+            if info.st_uid == os.geteuid() and os.access(path, os.W_OK):
+                return path
+    path = f"/tmp/podling-run-{uid}"
+    try:
+        os.mkdir(path, 0o700)
+    except FileExistsError:
+        pass
+    info = os.lstat(path)
+    if info.st_uid != os.geteuid() or info.st_mode & 0o170077 != 0o040000:
+        raise InvalidInput(
+            f"{path} belongs to somebody else, or is open to others",
+            hint=f"set XDG_RUNTIME_DIR to a folder of your own, or have {path} removed",
+        )
+    return path
+
+
+def user_folder(uid: int) -> str:
+    """Our own folder in there: the pause process, network namespaces, and below it what belongs to one store."""
+    path = f"{runtime_folder(uid)}/podling"
+    os.makedirs(path, 0o700, exist_ok=True)
+    return path
+
+
+def _systemd_manages(uid: int) -> bool:
+    """Whether systemd makes the cgroups: for a user, where version 2 is delegated and a session's bus answers."""
+    if not os.path.isdir("/run/systemd/system"):
+        return False
+    if not uid:
+        return True
+    if not os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
+        return False
+    bus = os.environ.get("DBUS_SESSION_BUS_ADDRESS", "")
+    return bool(bus) or os.path.exists(f"{runtime_folder(uid)}/bus")
 
 
 def find_program(name: str, *, package: str = "") -> str:

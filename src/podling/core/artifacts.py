@@ -287,6 +287,24 @@ def extract(ctx: Context, name: str, target: str, *, title: str = "", digest: st
     return written
 
 
+def lay_out(ctx: Context, name: str, folder: str, chosen: str) -> str:
+    """Write an artifact's files into the new `folder`, for a mount: the path of the only one, or the folder.
+
+    `chosen`: `digest=`, `title=` and `name=`, separated by commas; `name` is what the files are called.
+    """
+    values = dict(item.partition("=")[::2] for item in chosen.split(",") if item)
+    os.makedirs(folder, 0o755, exist_ok=True)
+    paths = extract(ctx, name, folder, title=values.get("title", ""), digest=values.get("digest", ""))
+    if own := values.get("name"):
+        if own in (".", "..") or "/" in own:
+            raise InvalidInput(f"--mount type=artifact: name={own!r} is no file name")
+        renamed = [f"{folder}/{own}" if len(paths) == 1 else f"{folder}/{own}-{number}" for number in range(len(paths))]
+        for path, new in zip(paths, renamed, strict=True):
+            os.rename(path, new)
+        paths = renamed
+    return paths[0] if len(paths) == 1 else folder
+
+
 def _write_file(ctx: Context, digest: str, path: str) -> None:
     try:
         with open(path, "wb") as file:

@@ -144,10 +144,12 @@ class Session:
             self._socket = None
 
 
-def run(container: Container, streams: Streams, sig_proxy: bool) -> int | None:
+def run(
+    container: Container, streams: Streams, sig_proxy: bool, preserve: lifecycle.Preserved | None = None
+) -> int | None:
     """Start a container with its streams joined to ours; its exit code, or None when the user detached."""
-    if container.config.log_driver == "passthrough":
-        return _run_passthrough(container)
+    if container.config.log_driver.startswith("passthrough"):
+        return _run_passthrough(container, preserve)
     bundle = container.bundle
     session = Session(bundle.folder, streams)
     attended = -1
@@ -158,9 +160,9 @@ def run(container: Container, streams: Streams, sig_proxy: bool) -> int | None:
         session.connect()
 
     try:
-        if container.is_alive:
+        if container.is_alive and container.status != "initialized":
             raise WrongState(f"container {container.name} is running already", hint=f"podling attach {container.name}")
-        lifecycle.start(container, before)
+        lifecycle.start(container, before, preserve=preserve)
         return _follow(container, session, sig_proxy)
     finally:
         session.close()
@@ -168,8 +170,8 @@ def run(container: Container, streams: Streams, sig_proxy: bool) -> int | None:
             os.close(attended)
 
 
-def _run_passthrough(container: Container) -> int:
-    lifecycle.start(container)
+def _run_passthrough(container: Container, preserve: lifecycle.Preserved | None) -> int:
+    lifecycle.start(container, preserve=preserve)
     lifecycle.wait_for_process(container.pid, container.pid_start, -1)
     return lifecycle.finish(container)
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from podling.core.containers import Container
     from podling.core.context import Context
     from podling.core.images import Image
+    from podling.rootless.subids import Owners
     from podling.storage.changes import Change, View
 
 #: made by the engine for its mounts, not by the container
@@ -44,7 +45,7 @@ def diff(ctx: Context, one: str, other: str = "", kind: str = "") -> list[Change
         return layer_changes(ctx, first.layer) if first.layer else []
     if not first.layer:
         raise InvalidInput(f"container {first.name} has no layer of its own")
-    return [change for change in layer_changes(ctx, first.layer) if change[1] not in ours(first)]
+    return [change for change in layer_changes(ctx, first.layer, first.owners) if change[1] not in ours(first)]
 
 
 def ours(container: Container) -> frozenset[str]:
@@ -66,7 +67,7 @@ def _subject(ctx: Context, name: str, kind: str) -> Image | Container:
     return images.instance(ctx, image)
 
 
-def layer_changes(ctx: Context, key: int) -> list[Change]:
+def layer_changes(ctx: Context, key: int, owners: Owners | None = None) -> list[Change]:
     """What one layer changes of those below it."""
     from podling.storage.changes import View, overlay_changes, tree_changes
 
@@ -74,7 +75,7 @@ def layer_changes(ctx: Context, key: int) -> list[Change]:
     folders = [f"{store.folder(item)}/diff" for item in store.chain(key)]
     if store.driver.independent:
         return overlay_changes(folders[0], folders[1:])
-    return tree_changes(View(folders[1:2]), View(folders[:1]))
+    return tree_changes(View(folders[1:2]), View(folders[:1], owners))
 
 
 def view_of(ctx: Context, subject: Image | Container) -> View:
@@ -82,7 +83,8 @@ def view_of(ctx: Context, subject: Image | Container) -> View:
     from podling.storage.changes import View
 
     keys = ctx.store.chain(subject.layer) if subject.layer else []
-    return View([f"{ctx.store.folder(key)}/diff" for key in (keys if ctx.store.driver.independent else keys[:1])])
+    folders = [f"{ctx.store.folder(key)}/diff" for key in (keys if ctx.store.driver.independent else keys[:1])]
+    return View(folders, None if isinstance(subject, images.Image) else subject.owners)
 
 
 # -- commit
@@ -166,7 +168,7 @@ def _tar(ctx: Context, container: Container, *, squash: bool) -> Iterator[bytes]
     view = view_of(ctx, container)
     if squash:
         return tar_of(view, view.walk(), skip=skip)
-    top = View(view.folders[:1])
+    top = View(view.folders[:1], view.owners)
     return tar_of(top, layer_changes(ctx, container.layer), skip=skip)
 
 

@@ -8,6 +8,7 @@ from podling.core import users
 from podling.core.containers import Container, find
 from podling.errors import InvalidInput
 from podling.linux import calls
+from podling.linux.proc import outer_uid
 from podling.runtime.config import ContainerConfig
 
 TYPE_CHECKING = False
@@ -38,8 +39,15 @@ def write_files(container: Container, identity: users.Identity, status: dict[str
         _put_secrets(container, files)
     if config.ipc_mode == "shareable":
         files["/dev/shm"] = _shared_memory(folder, config.shm_size)
+        if container.owners:
+            os.chown(files["/dev/shm"], *container.owners.outward(0, 0))
     elif config.ipc_mode.startswith("container:"):
         files["/dev/shm"] = f"{find(container.ctx, config.ipc_mode[10:]).bundle.folder}/shm"
+    owners = container.owners
+    if owners:
+        for path in files.values():
+            if path.startswith(folder + "/") and os.path.isfile(path) and "/secrets/" not in path:
+                os.chown(path, *owners.outward(0, 0))
     if config.init:
         from podling.config.settings import find_program
 
@@ -81,6 +89,10 @@ def write_names(container: Container, status: dict[str, Any]) -> dict[str, str]:
         ]
         host_address = next((gateway for gateway in gateways if gateway), "")
         host_address = host_address or names.host_address()
+    elif config.network in ("pasta", "slirp4netns"):
+        host_address = next((str(block.get("host") or "") for block in status.values()), "")
+        if not host_address and names.host_address() not in own:
+            host_address = names.host_address()
     if not config.no_hosts and config.hosts_file != "image":
         local = own or (["127.0.1.1"] if config.network != "host" else [])
         text = names.hosts(
@@ -101,7 +113,7 @@ def write_names(container: Container, status: dict[str, Any]) -> dict[str, str]:
             servers=servers,
             search=search,
             options=config.dns_option,
-            own_network=config.network == "bridge",
+            own_network=config.network in ("bridge", "pasta", "slirp4netns"),
         )
         files["/etc/resolv.conf"] = _put(folder, "resolv.conf", text)
     return files
@@ -120,7 +132,8 @@ def _base_hosts(path: str) -> str:
 def _add_user(container: Container, identity: users.Identity, put: Callable[[str, str, str], None]) -> None:
     """Lines in passwd and group for a user that the image does not know, or those that were asked for."""
     config = container.config
-    if not config.passwd or not (config.passwd_entry or config.group_entry or identity.unknown):
+    keeps = config.userns is not None and config.userns.mode.startswith("keep-id")
+    if not config.passwd or not (config.passwd_entry or config.group_entry or identity.unknown or config.host_users):
         return
     root = (
         container.ctx.store.driver.root(container.ctx.store.folder(container.layer))
@@ -133,10 +146,40 @@ def _add_user(container: Container, identity: users.Identity, put: Callable[[str
     }  # fmt: skip
     known = users.files(root)
     entry = config.passwd_entry or (f"$USERNAME:*:$UID:$GID:{identity.name}:$HOME:/bin/sh" if identity.unknown else "")
-    if entry:
-        put("/etc/passwd", "passwd", known[0] + _filled(entry, values) + "\n")
-    if config.group_entry:
-        put("/etc/group", "group", known[1] + _filled(config.group_entry, values) + "\n")
+    group = config.group_entry
+    if keeps and identity.unknown and not config.passwd_entry:
+        person = _person(outer_uid())
+        entry = f"{person}:*:$UID:$GID:{person}:$HOME:/bin/sh"
+        if not group and not any(line.split(":")[2:3] == [str(identity.gid)] for line in known[1].splitlines()):
+            group = f"{person}:x:$GID:{person}"
+    lines = [_filled(entry, values)] if entry else []
+    for name in config.host_users:
+        lines += _host_entry(name)
+    if lines:
+        put("/etc/passwd", "passwd", known[0] + "".join(line + "\n" for line in lines))
+    if group:
+        put("/etc/group", "group", known[1] + _filled(group, values) + "\n")
+
+
+def _person(uid: int) -> str:
+    """The name of a user of the host; the number where it has none."""
+    import pwd
+
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _host_entry(name: str) -> list[str]:
+    """The line in passwd for --hostuser; nothing when the user has gone since."""
+    import pwd
+
+    try:
+        entry = pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
+    except KeyError:
+        return []
+    return [f"{entry.pw_name}:*:{entry.pw_uid}:{entry.pw_gid}:{entry.pw_gecos}:{entry.pw_dir}:{entry.pw_shell}"]
 
 
 def _put_secrets(container: Container, files: dict[str, str]) -> None:
@@ -152,7 +195,8 @@ def _put_secrets(container: Container, files: dict[str, str]) -> None:
         fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o600)
         with os.fdopen(fd, "wb") as file:
             file.write(secrets.reveal(container.ctx, secrets.find(container.ctx, use.id)))
-            os.fchown(file.fileno(), use.uid, use.gid)
+            owners = container.owners
+            os.fchown(file.fileno(), *(owners.outward(use.uid, use.gid) if owners else (use.uid, use.gid)))
             os.fchmod(file.fileno(), use.mode)
         files[use.target] = path
 
@@ -195,4 +239,6 @@ def final_env(config: ContainerConfig, identity: users.Identity) -> dict[str, st
     env = dict(config.env)
     env.setdefault("HOME", identity.home)
     env.setdefault("HOSTNAME", config.hostname if config.uts_mode != "host" else os.uname().nodename)
+    if config.systemd:
+        env.setdefault("container_uuid", config.id[:32])
     return env

@@ -11,11 +11,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     from podling.core.context import Context
+    from podling.rootless.subids import Owners
     from podling.runtime.config import ContainerConfig
     from podling.runtime.conmon import Bundle
     from podling.state.locks import Lock
 
-ALIVE = ("running", "paused", "stopping")
+ALIVE = ("running", "paused", "stopping", "initialized")
 #: the exit code of a container whose end nobody saw
 UNKNOWN_EXIT = 255
 
@@ -77,6 +78,16 @@ class Container:
 
             self._config = ContainerConfig.from_json(json.loads(self.document))
         return self._config
+
+    @property
+    def owners(self) -> Owners | None:
+        """The id maps that the owners of its files go through; None without a user namespace of its own."""
+        userns = self.config.userns
+        if userns is None or not userns.users:
+            return None
+        from podling.rootless.subids import Owners
+
+        return Owners(userns.users, userns.groups)
 
     @property
     def bundle(self) -> Bundle:

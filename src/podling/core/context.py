@@ -29,6 +29,11 @@ class Context:
         meter: Callable[[str, int, int], None] | None = None,
         ask: Callable[[str, list[str]], int] | None = None,
     ) -> None:
+        if os.geteuid():
+            from podling.config.settings import user_folder
+            from podling.rootless import namespace
+
+            namespace.enter(user_folder(os.geteuid()))
         self.settings = settings.completed()
         self.warn = warn
         self.progress = progress

@@ -60,9 +60,9 @@ def _view(container: Container) -> View:
     from podling.storage.changes import View
 
     if container.is_alive:
-        return View([f"/proc/{container.pid}/root"])
+        return View([f"/proc/{container.pid}/root"], container.owners)
     if container.config.rootfs:
-        return View([container.config.rootfs])
+        return View([container.config.rootfs], container.owners)
     return view_of(container.ctx, container)
 
 
@@ -86,7 +86,7 @@ def _inside(container: Container, path: str, *, follow_last: bool) -> _Place:
                 )
             source = mount.source or path_of(container.ctx, mount.name)
             if os.path.isdir(source):
-                other = View([source])
+                other = View([source], container.owners)
                 return _Place(
                     other, other.resolve(resolved[len(mount.target) :] or "/", follow_last=follow_last), shown
                 )
@@ -271,6 +271,7 @@ def _extract(
         root = f"/proc/{container.pid}/root" if container.is_alive else place.view.locate("/etc/passwd")
         identity = users.resolve(root, container.config.user, [])
         owner = identity.uid, identity.gid
+    owners = container.owners if container else None
     whiteouts: Whiteouts = _NoWhiteouts()
     prefix = place.path.strip("/")
     below = place.view.folders[1:]
@@ -286,7 +287,9 @@ def _extract(
     stream = decompressed(chunks)
     top = place.view.folders[0]
     if below:  # the folder may exist only in the layers below: it is made in the container's own, as overlayfs would
-        with Extractor(top, whiteouts, lookup=lookup, owner=owner, literal=True, keep_kinds=not overwrite) as extractor:
+        with Extractor(
+            top, whiteouts, lookup=lookup, owner=owner, literal=True, keep_kinds=not overwrite, owners=owners
+        ) as extractor:
             extractor.run(_moved(Reader(lambda: next(stream, b"")), prefix))
         return
     root_fd = os.open(top, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -296,7 +299,7 @@ def _extract(
         os.close(root_fd)
     try:
         with Extractor(
-            f"/proc/self/fd/{folder_fd}", whiteouts, owner=owner, literal=True, keep_kinds=not overwrite
+            f"/proc/self/fd/{folder_fd}", whiteouts, owner=owner, literal=True, keep_kinds=not overwrite, owners=owners
         ) as extractor:
             extractor.run(Reader(lambda: next(stream, b"")))
     finally:
@@ -316,7 +319,7 @@ def export(ctx: Context, name: str, fd: int) -> None:
     from podling.storage.changes import View, tar_of
 
     container = find(ctx, name)
-    view = View([container.config.rootfs]) if container.config.rootfs else view_of(ctx, container)
+    view = View([container.config.rootfs], container.owners) if container.config.rootfs else view_of(ctx, container)
     for piece in tar_of(view, view.walk(), skip=ours(container) - {"/dev", "/proc", "/sys", "/run"}):
         _write_all(fd, piece)
     with ctx.db.write() as tx:

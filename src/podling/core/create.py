@@ -4,26 +4,34 @@ from __future__ import annotations
 
 import os
 
-from podling.core import health, images, limits, parse
+from podling.config.settings import find_program
+from podling.core import health, idmaps, images, limits, parse, users
 from podling.core.containers import Container, every, find
 from podling.core.names import random_name
 from podling.core.options import CreateOptions
-from podling.errors import InvalidInput, NameInUse, NoSuchContainer, Unsupported
+from podling.errors import InvalidInput, NameInUse, NoSuchContainer, ProgramMissing, Unsupported
+from podling.linux.proc import outer_uid
 from podling.oci import json
-from podling.runtime.config import ContainerConfig, Mount, Port, SecretUse, Security
+from podling.runtime import cdi
+from podling.runtime.config import ContainerConfig, Mount, Port, SecretUse, Security, UserNamespace
 from podling.state import sqlite
 from podling.state.database import now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from podling.core.context import Context
     from podling.state.database import Transaction
 
+#: systemd's signal for a halt (systemd.1)
+_SIGRTMIN_3 = 37
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
-LOG_DRIVERS = ("k8s-file", "json-file", "journald", "none", "passthrough")
+#: network modes that ports are published in
+_PUBLISHING = ("bridge", "pasta", "slirp4netns")
+LOG_DRIVERS = ("k8s-file", "json-file", "journald", "none", "passthrough", "passthrough-tty")
 
 
 def create(ctx: Context, options: CreateOptions) -> Container:
@@ -78,7 +86,7 @@ def _create(ctx: Context, options: CreateOptions) -> Container:
         rootfs = ""
         image = _image(ctx, options)
         image_config = images.config_of(ctx, image.id).get("config") or {}
-    config = build_config(ctx, options, image_config)
+    config = build_config(ctx, options, image_config, lambda: _top_ids(ctx, image))
     config.rootfs = rootfs
     if image:
         config.image_id = image.id
@@ -245,14 +253,16 @@ def describe_ports(config: ContainerConfig) -> str:
 
 
 # -- the configuration
-def build_config(ctx: Context, options: CreateOptions, image: dict[str, Any]) -> ContainerConfig:
-    """Merge options over the image's configuration.
+def build_config(
+    ctx: Context, options: CreateOptions, image: dict[str, Any], top_ids: Callable[[], tuple[int, int]] = lambda: (0, 0)
+) -> ContainerConfig:
+    """Merge options over the image's configuration. `top_ids` tells the highest uid and gid of the image.
 
     Raises:
         InvalidInput: an option that makes no sense, or two that contradict each other.
     """
     id = os.urandom(32).hex()
-    network, networks = _network(ctx, options)
+    network, arguments, networks = _network(ctx, options)
     if options.rm and options.replace and not options.name:
         raise InvalidInput("--replace needs --name")
     entrypoint, command = _argv(options, image)
@@ -269,15 +279,23 @@ def build_config(ctx: Context, options: CreateOptions, image: dict[str, Any]) ->
         env=_environment(options, image),
         workdir=os.path.normpath(workdir),
         workdir_from_image=not options.workdir,
-        user=options.user or image.get("User") or "",
-        groups=options.group_add,
+        user=options.user or idmaps.default_user(options.userns) or image.get("User") or "",
+        groups=[] if "keep-groups" in options.group_add else options.group_add,
+        keep_groups="keep-groups" in options.group_add,
+        userns=_user_namespace(ctx, options, top_ids),
+        host_users=_host_users(options.hostuser),
         hostname=options.hostname or id[:12],
         tty=options.tty,
         stdin=options.interactive,
         labels=labels,
         annotations=parse.pairs(options.annotation, "--annotation", bare=False),
         mounts=_mounts(ctx, options, image),
-        devices=[parse.device(text) for text in options.device],
+        devices=[parse.device(text) for text in options.device if not cdi.is_name(text)],
+        cdi_devices=_cdi_devices(ctx, options),
+        chroot_dirs=[_chroot_dir(path) for path in options.chrootdirs],
+        shm_size_systemd=parse.size(options.shm_size_systemd, "--shm-size-systemd") if options.shm_size_systemd else 0,
+        sdnotify=_sdnotify(options),
+        attach=[stream.lower() for stream in options.attach],
         device_cgroup_rules=options.device_cgroup_rule,
         read_only=options.read_only,
         read_only_tmpfs=options.read_only_tmpfs,
@@ -292,6 +310,7 @@ def build_config(ctx: Context, options: CreateOptions, image: dict[str, Any]) ->
         umask=_umask(options.umask),
         timezone=options.tz,
         network=network,
+        network_arguments=arguments,
         networks=list(networks),
         network_options={name: wanted for name, wanted in networks.items() if any(wanted.values())},
         ports=[],
@@ -334,6 +353,15 @@ def build_config(ctx: Context, options: CreateOptions, image: dict[str, Any]) ->
         remove_image=options.rmi,
         secrets=[_secret(ctx, text) for text in options.secret],
     )
+    config.systemd = _wants_systemd(options.systemd, config.argv)
+    if config.systemd and not (options.stop_signal or image.get("StopSignal")):
+        config.stop_signal = _SIGRTMIN_3
+    if options.seccomp_policy == "image" and not config.security.seccomp:
+        config.security.seccomp = config.labels.get("io.containers.seccomp.profile", "")
+    elif options.seccomp_policy not in ("default", "image"):
+        raise InvalidInput(f"--seccomp-policy {options.seccomp_policy!r}: not one of default, image")
+    if options.kernel_memory:
+        ctx.warn("The --kernel-memory flag is no longer supported. This flag is a noop.")
     config.restart, config.restart_limit = parse.restart_policy(options.restart or "no")
     if config.restart != "no" and options.rm:
         raise InvalidInput("the --rm and --restart options conflict: a container that goes cannot be started again")
@@ -341,6 +369,84 @@ def build_config(ctx: Context, options: CreateOptions, image: dict[str, Any]) ->
         raise InvalidInput(f"--cgroups {config.cgroups!r}: not one of enabled, disabled")
     config.ports, config.exposed = _ports(options, image, config)
     return config
+
+
+def _user_namespace(
+    ctx: Context, options: CreateOptions, top_ids: Callable[[], tuple[int, int]]
+) -> UserNamespace | None:
+    if options.userns in ("", "host") and not (
+        options.uidmap or options.gidmap or options.subuidname or options.subgidname
+    ):
+        return None
+    found = idmaps.mapping(ctx, options, top_ids() if options.userns.startswith("auto") else (0, 0))
+    if "keep-groups" in options.group_add and found.users:
+        raise InvalidInput("--group-add keep-groups needs the host's user namespace", hint="leave --userns out")
+    return found if found.users else None
+
+
+def _top_ids(ctx: Context, image: images.Image | None) -> tuple[int, int]:
+    """The highest ids in passwd and group of an image."""
+    if image is None:
+        return 0, 0
+    from podling.core.changes import view_of
+
+    view = view_of(ctx, image)
+    found = []
+    for path in ("etc/passwd", "etc/group"):
+        text = users.files(view.locate("/" + path))[0 if path == "etc/passwd" else 1]
+        fields = [line.split(":") for line in text.splitlines()]
+        ids = [int(parts[2]) for parts in fields if len(parts) > 2 and parts[2].isdigit() and int(parts[2]) < 65534]
+        found.append(max(ids, default=0))
+    return found[0], found[1]
+
+
+def _cdi_devices(ctx: Context, options: CreateOptions) -> list[str]:
+    """--device and --gpus that name CDI devices, which have to be there now."""
+    names = [text for text in options.device if cdi.is_name(text)]
+    names += [name for text in options.gpus for name in cdi.gpus(text)]
+    if names:
+        cdi.edits(names, ctx.settings.cdi_dirs)
+    return names
+
+
+def _chroot_dir(path: str) -> str:
+    if not path.startswith("/") or ".." in path.split("/"):
+        raise InvalidInput(f"--chrootdirs {path!r}: must be an absolute path in the container")
+    return os.path.normpath(path)
+
+
+def _sdnotify(options: CreateOptions) -> str:
+    from podling.core.sdnotify import MODES
+
+    if options.sdnotify not in MODES:
+        raise InvalidInput(f"--sdnotify {options.sdnotify!r}: not one of {', '.join(MODES)}")
+    if options.sdnotify == "healthy" and not options.health_cmd:
+        raise InvalidInput(
+            '--sdnotify=healthy needs --health-cmd: sdnotify policy "healthy" requires a healthcheck to be set'
+        )
+    return options.sdnotify
+
+
+def _wants_systemd(text: str, argv: list[str]) -> bool:
+    """--systemd: always, or true (the default) and the command is an init that wants it."""
+    if text.lower() not in ("always", "true", "false", "1", "0", "t", "f"):
+        raise InvalidInput(f"--systemd {text!r}: not one of true, false, always")
+    if text.lower() == "always":
+        return True
+    first = argv[0] if argv else ""
+    is_init = first in ("/sbin/init", "/usr/sbin/init", "/usr/local/sbin/init") or os.path.basename(first) == "systemd"
+    return text.lower() in ("true", "1", "t") and is_init
+
+
+def _host_users(names: list[str]) -> list[str]:
+    import pwd
+
+    for name in names:
+        try:
+            pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
+        except KeyError:
+            raise InvalidInput(f"--hostuser {name!r}: no such user on this host") from None
+    return names
 
 
 def _argv(options: CreateOptions, image: dict[str, Any]) -> tuple[list[str], list[str]]:
@@ -465,6 +571,10 @@ def _mounts(ctx: Context, options: CreateOptions, image: dict[str, Any]) -> list
     mounts = [parse.volume(text) for text in options.volume]
     mounts += [found for text in options.mount for found in parse.mounts(text)]
     for mount in mounts:
+        if mount.kind == "artifact":
+            from podling.core import artifacts
+
+            artifacts.find(ctx, mount.source)
         if mount.kind == "image":
             mount.name = images.instance(ctx, images.find(ctx, mount.source)).id
     mounts += [parse.tmpfs(text) for text in options.tmpfs]
@@ -519,12 +629,11 @@ def _security(options: CreateOptions) -> Security:
             security.seccomp = value if value == "unconfined" else os.path.abspath(value)
         elif key == "apparmor" and value:
             security.apparmor = value
-        elif key == "label" and value == "disable":
-            pass  # no SELinux labels are applied: that is what it asks for
-        elif key == "label" and value:
-            raise Unsupported(
-                f"--security-opt {text!r}: SELinux labels are not supported yet", hint="only label=disable"
-            )
+        elif key == "label" and value:  # without SELinux it has no meaning, and with it we set no labels
+            if value != "disable" and os.path.exists("/sys/fs/selinux/enforce"):
+                raise Unsupported(
+                    f"--security-opt {text!r}: SELinux labels cannot be chosen", hint="only label=disable"
+                )
         elif key in ("mask", "unmask") and value:
             getattr(security, key).append(value)
         elif key == "proc-opts" and value:
@@ -573,14 +682,34 @@ def _namespace(ctx: Context, flag: str, text: str) -> str:
     raise InvalidInput(f"{flag} {text!r}: unknown mode", hint="private, host, container:NAME or ns:PATH")
 
 
-def _network(ctx: Context, options: CreateOptions) -> tuple[str, dict[str, dict[str, Any]]]:
-    """(mode, what is asked for on each network of the container's own)."""
-    texts = options.network or ["bridge"]
+def _default_network() -> str:
+    """A bridge for root; for a user what needs no privileges, and is there."""
+    if not outer_uid():
+        return "bridge"
+    for name, program in (("pasta", "pasta"), ("slirp4netns", "slirp4netns")):
+        try:
+            find_program(program)
+            return name
+        except ProgramMissing:
+            continue
+    raise ProgramMissing("neither pasta nor slirp4netns is installed", hint="apt install passt, or --network=none")
+
+
+def _network(ctx: Context, options: CreateOptions) -> tuple[str, list[str], dict[str, dict[str, Any]]]:
+    """(mode, arguments of the program behind it, what is asked for on each network of the container's own)."""
+    texts = options.network or [_default_network()]
+    arguments: list[str] = []
     networks: dict[str, dict[str, Any]] = {}
     mode = "bridge"
     for text in texts:
+        if text in ("private", "default"):
+            text = _default_network()
         if text in ("none", "host"):
             mode = text
+        elif text.partition(":")[0] in ("pasta", "slirp4netns"):
+            mode, _, rest = text.partition(":")
+            arguments = [argument for argument in rest.split(",") if argument]
+            find_program(mode, package="passt" if mode == "pasta" else mode)
         elif text.startswith(("container:", "ns:")):
             mode = _namespace(ctx, "--network", text)
         else:
@@ -610,11 +739,11 @@ def _network(ctx: Context, options: CreateOptions) -> tuple[str, dict[str, dict[
     for wanted in networks.values():
         wanted["ips"] += [address for address in (options.ip6,) if address]
         wanted["aliases"] += options.network_alias
-    if mode not in ("bridge",) and options.publish and mode != "host":
+    if mode not in (*_PUBLISHING, "host") and options.publish:
         raise InvalidInput(f"--publish has no effect with --network {shown}: no ports can be published there")
     if mode == "host" and (options.publish or options.publish_all):
         ctx.warn("Port mappings are discarded when using the host network mode")
-    return mode, networks
+    return mode, arguments, networks
 
 
 def _ports(options: CreateOptions, image: dict[str, Any], config: ContainerConfig) -> tuple[list[Port], list[str]]:
@@ -623,7 +752,7 @@ def _ports(options: CreateOptions, image: dict[str, Any], config: ContainerConfi
         for text in (*(image.get("ExposedPorts") or ()), *options.expose)
         for number, protocol in parse.exposed(text)
     ]
-    if config.network != "bridge":
+    if config.network not in _PUBLISHING:
         return [], exposed
     ports = [port for text in options.publish for port in parse.publish(text)]
     if options.publish_all:

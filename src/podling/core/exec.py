@@ -12,10 +12,10 @@ import stat
 from podling.core import users
 from podling.core.containers import Container
 from podling.core.options import ExecOptions
-from podling.errors import CommandNotFound, CommandNotInvocable, InvalidInput, WrongState
+from podling.errors import CommandNotFound, CommandNotInvocable, InvalidInput, NotFound, WrongState
 from podling.linux.calls import open_in_root
 from podling.linux.files import remove_tree
-from podling.linux.proc import start_time
+from podling.linux.proc import is_alive, start_time
 from podling.linux.process import spawn
 from podling.oci import json
 from podling.runtime import capabilities, conmon, oci_runtime, spec
@@ -193,9 +193,9 @@ def _direct(container: Container, options: ExecOptions, folder: str, streams: St
     pidfile = f"{folder}/process.pid"
     if seconds:
         argv += ["--pid-file", pidfile]
-    keep = list(range(3, 3 + options.preserve_fds))
+    keep = options.preserve_fds
     if keep:
-        argv += ["--preserve-fds", str(options.preserve_fds)]
+        argv += ["--preserve-fds", str(max(keep) - 2)]
     pid = spawn([*argv, container.id], stdin=streams.stdin, stdout=streams.stdout, stderr=streams.stderr, keep=keep)
     if seconds and not _ends_within(pid, seconds):
         with open(pidfile) as file:
@@ -264,6 +264,22 @@ def detached(container: Container, options: ExecOptions) -> str:
         raise
     _record_pid(container, session, pid)
     return session
+
+
+def forget(container: Container, id: str) -> None:
+    """Strike an exec session that has ended off the list.
+
+    Raises:
+        NotFound: the container has no such session. WrongState: it still runs.
+    """
+    row = container.ctx.db.row(
+        "SELECT id, pid, pid_start FROM exec_sessions WHERE container=? AND id LIKE ?", container.key, id + "%"
+    )
+    if row is None:
+        raise NotFound(f"no exec session with ID {id} found: no such exec session")
+    if is_alive(row[1], row[2]):
+        raise WrongState(f"exec session {row[0]} of container {container.name} is running: container state improper")
+    _end(container, row[0], f"{container.bundle.folder}/exec/{row[0][:16]}", -1)
 
 
 def _record_pid(container: Container, session: str, pid: int) -> None:

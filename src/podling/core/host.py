@@ -6,6 +6,7 @@ import os
 
 from podling.config.settings import find_program
 from podling.errors import PodlingError
+from podling.linux.proc import outer_uid
 from podling.linux.process import run
 from podling.oci.image import host_platform
 from podling.version import VERSION
@@ -132,7 +133,7 @@ def info(ctx: Context) -> dict[str, Any]:
             "security": {
                 "apparmorEnabled": os.path.isdir("/sys/kernel/security/apparmor"),
                 "capabilities": ",".join(f"CAP_{name}" for name in _default_capabilities()),
-                "rootless": False,
+                "rootless": bool(outer_uid()),
                 "seccompEnabled": True,
                 "seccompProfilePath": "default",
                 "selinuxEnabled": os.path.exists("/sys/fs/selinux/enforce"),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from podling.core import volumes
-from podling.core.containers import Container
+from podling.core.containers import ALIVE, Container
 from podling.oci import json
 from podling.oci.times import format_time
 from podling.runtime import capabilities
@@ -33,7 +33,7 @@ def inspect(container: Container, size: bool) -> dict[str, Any]:
     """Everything about a container. `size` adds SizeRw and SizeRootFs, in bytes, which takes a walk over its files."""
     ctx, config = container.ctx, container.config
     status, code, finished = container.truth()
-    alive = status in ("running", "paused", "stopping")
+    alive = status in ALIVE
     argv = config.argv
     bundle = container.bundle
     digest = ctx.db.value("SELECT manifest_digest FROM images WHERE id=?", container.image_id) or ""
@@ -182,13 +182,13 @@ def _network(container: Container) -> dict[str, Any]:
         "GlobalIPv6PrefixLen": 0, "MacAddress": "", "Bridge": "", "SandboxID": "", "HairpinMode": False,
         "LinkLocalIPv6Address": "", "LinkLocalIPv6PrefixLen": 0, "Ports": ports, "SandboxKey": "",
     }  # fmt: skip
-    if config.network != "bridge":
+    if config.network not in ("bridge", "pasta", "slirp4netns"):
         return settings
     status = json.loads(container.__dict__["network"] or "{}")
     if status:
         settings["SandboxKey"] = netns.path_of(container.id)
     networks = {}
-    for name in config.networks:
+    for name in config.networks or [config.network]:
         block: dict[str, Any] = next(iter((status.get(name, {}).get("interfaces") or {}).values()), {})
         entry: dict[str, Any] = {
             "EndpointID": "", "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "", "GlobalIPv6Address": "",
@@ -202,7 +202,7 @@ def _network(container: Container) -> dict[str, Any]:
                     GlobalIPv6Address=address, GlobalIPv6PrefixLen=int(length), IPv6Gateway=subnet.get("gateway", "")
                 )
             else:
-                entry.update(IPAddress=address, IPPrefixLen=int(length), Gateway=subnet.get("gateway", ""))
+                entry.update(IPAddress=address, IPPrefixLen=int(length or 0), Gateway=subnet.get("gateway", ""))
         networks[name] = entry
     if len(networks) == 1:
         only = next(iter(networks.values()))
@@ -211,14 +211,22 @@ def _network(container: Container) -> dict[str, Any]:
     return settings
 
 
+def _signal_name(number: int) -> str:
+    """As Go names signals: those of real time count from SIGRTMIN, 34."""
+    if 34 <= number <= 64:
+        return f"SIGRTMIN+{number - 34}" if number > 34 else "SIGRTMIN"
+    return _SIGNALS.get(number, str(number))
+
+
 def _config(config: ContainerConfig) -> dict[str, Any]:
     return {
         "Hostname": config.hostname,
         "Domainname": "",
         "User": config.user,
-        "AttachStdin": False,
-        "AttachStdout": False,
-        "AttachStderr": False,
+        "AttachStdin": "stdin" in config.attach,
+        "AttachStdout": "stdout" in config.attach,
+        "AttachStderr": "stderr" in config.attach,
+        "SystemdMode": config.systemd,
         "Tty": config.tty,
         "OpenStdin": config.stdin,
         "StdinOnce": False,
@@ -231,7 +239,7 @@ def _config(config: ContainerConfig) -> dict[str, Any]:
         "OnBuild": None,
         "Labels": config.labels,
         "Annotations": {"io.container.manager": "podling", **config.annotations},
-        "StopSignal": _SIGNALS.get(config.stop_signal, str(config.stop_signal)),
+        "StopSignal": _signal_name(config.stop_signal),
         "ExposedPorts": {text: {} for text in config.exposed},
         "CreateCommand": config.create_command,
         "Timezone": config.timezone,

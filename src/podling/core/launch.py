@@ -4,63 +4,96 @@ from __future__ import annotations
 
 import os
 
-from podling.core import users, volumes
-from podling.core.container_files import final_env, secret_env, write_files
+from podling.core import limits, users, volumes
+from podling.core.container_files import final_env, secret_env, write_files, write_names
 from podling.core.containers import Container, find
 from podling.errors import InvalidInput, PortInUse, WrongState
 from podling.linux import calls
-from podling.linux.proc import hugetlb_unmounted_hybrid
+from podling.linux.proc import hugetlb_unmounted_hybrid, in_user_namespace, outer_uid
+from podling.network.netns import hold
 from podling.oci import json
-from podling.runtime import conmon, spec
+from podling.rootless import subids
+from podling.runtime import cdi, conmon, hooks, spec
 from podling.runtime.config import ContainerConfig, Mount
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from podling.core.context import Context
+    from podling.core.lifecycle import Preserved
     from podling.network.netavark import Attachment
+    from podling.rootless.subids import Owners
 
 
-def launch(container: Container) -> tuple[int, int, str]:
-    """Everything up to the runtime's `create`; (pid, conmon's pid, network status as JSON).
+def launch(container: Container, preserve: Preserved | None = None) -> tuple[int, int, str]:
+    """Everything up to the runtime's `create`; (pid, conmon's pid, network status as JSON). `preserve`: descriptors it gets.
 
     What fails here leaves things behind for `release_all`, which the caller runs.
     """
     ctx, config = container.ctx, container.config
     bundle = container.bundle
     bundle.make()
-    root = ctx.store.mount(container.layer) if container.layer else config.rootfs
+    owners = container.owners
+    root = ctx.store.mount(container.layer, owners) if container.layer else config.rootfs
     identity = users.resolve(root, config.user, config.groups)
-    _check_workdir(config, root, identity)
+    _check_workdir(config, root, identity, owners)
     if any(mount.kind == "volume" for mount in config.mounts):
-        volumes.fill(ctx, config, root)
+        volumes.fill(ctx, config, root, owners)
     join, netns = _joined(ctx, config)
     reserved: list[int] = []
     try:
-        status: dict[str, Any] = {}
         if config.network == "bridge":
-            status, reserved = _connect(container, netns)
+            reserved = _reserve(container)
+        # a namespace that belongs to the container's own user namespace is there only when the container is
+        status, connected = _connect(container, netns) if not owners else ({}, _nothing)
         files = write_files(container, identity, status)
+        for folder in config.chroot_dirs:
+            managed = ("/etc/hosts", "/etc/resolv.conf", "/etc/hostname", "/run/.containerenv")
+            files.update({folder.rstrip("/") + path: files[path] for path in managed if path in files})
+        sources = {
+            mount.target: _mount_source(container, position, identity)
+            for position, mount in enumerate(config.mounts)
+            if mount.kind in ("bind", "volume", "image", "artifact")
+        }
+        if owners:
+            from podling.core import staging
+
+            root, staged = staging.fill(container, owners, root, {**files, **sources})
+            files, sources = {key: staged[key] for key in files}, {key: staged[key] for key in sources}
         place = spec.Placement(
             root=root,
             files=files,
             uid=identity.uid,
             gid=identity.gid,
             groups=identity.groups,
-            env={**final_env(config, identity), **(secret_env(container) if config.secrets else {})},
-            join=join,
-            volumes={
-                mount.target: _mount_source(container, position, identity)
-                for position, mount in enumerate(config.mounts)
-                if mount.kind in ("bind", "volume", "image")
+            env={
+                **final_env(config, identity),
+                **(secret_env(container) if config.secrets else {}),
+                **(preserve.env if preserve else {}),
             },
+            join=join,
+            volumes=sources,
             seccomp_cache=f"{ctx.settings.root}/seccomp",
             cgroup_path=spec.cgroup_path(config, ctx.settings.cgroup_manager),
             ready_filter=ctx.runtime(config.runtime).takes_ready_filters,
+            unprivileged=in_user_namespace(),
+            no_tty_group=_no_tty_group(owners),
         )
         document = spec.build(config, place)
-        pid, conmon_pid = _create(container, document, reserved)
+        if config.cdi_devices:
+            cdi.apply(document, config.cdi_devices, ctx.settings.cdi_dirs, unprivileged=in_user_namespace())
+        document = hooks.apply(document, ctx.settings.hooks_dirs or list(hooks.FOLDERS), binds=bool(config.mounts))
+        pid, conmon_pid = _create(container, document, reserved, preserve)
+        if owners and netns:
+            hold(netns, pid)
+            status, connected = _connect(container, netns)
+            write_names(container, status)
+        connected()
+    except PortInUse as error:
+        _name_holder(ctx, container, error)
+        raise
     finally:
         for fd in reserved:
             os.close(fd)
@@ -71,17 +104,30 @@ def launch(container: Container) -> tuple[int, int, str]:
     return pid, conmon_pid, json.dumps(status)
 
 
-def _create(container: Container, document: dict[str, Any], reserved: list[int]) -> tuple[int, int]:
+def _no_tty_group(owners: Owners | None) -> bool:
+    """Whether the group 5, which terminals belong to, is not mapped in the container."""
+    groups = owners.groups if owners else subids.current("gid") if in_user_namespace() else [(0, 0, 65536)]
+    return subids.outside(groups, 5) is None
+
+
+def _create(
+    container: Container, document: dict[str, Any], reserved: list[int], preserve: Preserved | None
+) -> tuple[int, int]:
     """conmon and the runtime's create; without cgroups where the host's set-up is refused."""
     ctx, config, bundle = container.ctx, container.config, container.bundle
     runtime = ctx.runtime(config.runtime)
     if config.log_path:
         os.makedirs(os.path.dirname(config.log_path), 0o700, exist_ok=True)
-    log = {"k8s-file": f"k8s-file:{config.log_path}", "passthrough": "passthrough"}.get(
+    log = {"k8s-file": f"k8s-file:{config.log_path}", "passthrough-tty": "passthrough"}.get(
         config.log_driver, config.log_driver
     )
-    no_cgroups = config.cgroups == "disabled" or (bool(runtime.without_cgroups()) and hugetlb_unmounted_hybrid())
-    if no_cgroups and config.cgroups != "disabled":
+    unprivileged = bool(outer_uid()) and ctx.settings.cgroup_manager != "systemd"
+    hybrid = bool(runtime.without_cgroups()) and hugetlb_unmounted_hybrid()
+    no_cgroups = config.cgroups == "disabled" or unprivileged or hybrid
+    wanted = spec.resource_limits(config.resources)
+    if unprivileged and (wanted.keys() - {"pids"} or config.resources.pids_limit not in (0, limits.DEFAULT_PIDS)):
+        ctx.warn("limits of resources are ignored: no cgroup is delegated to this user (cgroup v2 and a systemd session do)")
+    elif hybrid and not unprivileged and config.cgroups != "disabled":
         ctx.warn(
             "this host's mix of cgroup v1 and v2 is refused by the runtime: the container runs without cgroups and limits"
         )
@@ -89,7 +135,10 @@ def _create(container: Container, document: dict[str, Any], reserved: list[int])
         _drop_cgroups(document)
     with open(bundle.config, "w") as file:
         file.write(json.dumps(document))
-    return conmon.create(ctx.settings, runtime, config, bundle, log=log, no_cgroups=no_cgroups, reserved=reserved)
+    return conmon.create(
+        ctx.settings, runtime, config, bundle, log=log, no_cgroups=no_cgroups, reserved=reserved,
+        preserve=preserve.fds if preserve else [],
+    )  # fmt: skip
 
 
 def _mount_source(container: Container, position: int, identity: users.Identity) -> str:
@@ -98,15 +147,24 @@ def _mount_source(container: Container, position: int, identity: users.Identity)
     folder = f"{container.bundle.folder}/mounts/{position}"
     if mount.kind == "image":
         return _mount_image(container, mount, folder)
+    if mount.kind == "artifact":
+        from podling.core import artifacts
+
+        return artifacts.lay_out(ctx, mount.source, f"{folder}/merged", mount.subpath)
     source = mount.source or volumes.path_of(ctx, mount.name)
+    if mount.subpath:
+        source = _below(source, mount.subpath, f"--mount subpath={mount.subpath}: the volume {mount.name} has no such path")
     if "O" in mount.options:
         for name in ("upper", "work", "merged"):
             os.makedirs(f"{folder}/{name}", 0o755, exist_ok=True)
-        data = f"lowerdir={source},upperdir={folder}/upper,workdir={folder}/work"
+        kept = dict(option.partition("=")[::2] for option in mount.options if "=" in option)
+        upper, work = kept.get("upperdir", f"{folder}/upper"), kept.get("workdir", f"{folder}/work")
+        data = f"lowerdir={source},upperdir={upper},workdir={work}" + (",userxattr" if in_user_namespace() else "")
         calls.mount("overlay", f"{folder}/merged", "overlay", 0, data)
         source = f"{folder}/merged"
     if "U" in mount.options:
-        _give(source, identity)
+        owners = container.owners
+        _give(source, *(owners.outward(identity.uid, identity.gid) if owners else (identity.uid, identity.gid)))
     return source
 
 
@@ -122,14 +180,21 @@ def _mount_image(container: Container, mount: Mount, folder: str) -> str:
     for name in ("upper", "work", "merged"):
         os.makedirs(f"{folder}/{name}", 0o755, exist_ok=True)
     data = f"lowerdir={':'.join(folders)},upperdir={folder}/upper,workdir={folder}/work"
-    calls.mount("overlay", f"{folder}/merged", "overlay", 0, data)
+    calls.mount("overlay", f"{folder}/merged", "overlay", 0, data + (",userxattr" if in_user_namespace() else ""))
     if not mount.subpath:
         return f"{folder}/merged"
-    root_fd = os.open(f"{folder}/merged", os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    return _below(
+        f"{folder}/merged", mount.subpath, f"--mount subpath={mount.subpath}: the image {mount.source} has no such path"
+    )
+
+
+def _below(root: str, path: str, problem: str) -> str:
+    """The real path of `path` below `root`, out of which no link leads."""
+    root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
-        fd = calls.open_in_root(root_fd, mount.subpath, os.O_PATH)
+        fd = calls.open_in_root(root_fd, path, os.O_PATH)
     except OSError:
-        raise InvalidInput(f"--mount subpath={mount.subpath}: the image {mount.source} has no such path") from None
+        raise InvalidInput(problem) from None
     finally:
         os.close(root_fd)
     try:
@@ -138,12 +203,12 @@ def _mount_image(container: Container, mount: Mount, folder: str) -> str:
         os.close(fd)
 
 
-def _give(path: str, identity: users.Identity) -> None:
+def _give(path: str, uid: int, gid: int) -> None:
     """chown of a volume and all in it, through no link: option U."""
     for _, _, files, fd in os.fwalk(path, follow_symlinks=False):
-        os.chown(fd, identity.uid, identity.gid)
+        os.chown(fd, uid, gid)
         for name in files:
-            os.chown(name, identity.uid, identity.gid, dir_fd=fd, follow_symlinks=False)
+            os.chown(name, uid, gid, dir_fd=fd, follow_symlinks=False)
 
 
 def _drop_cgroups(document: dict[str, Any]) -> None:
@@ -154,7 +219,7 @@ def _drop_cgroups(document: dict[str, Any]) -> None:
     document["mounts"] = [item for item in document["mounts"] if item["destination"] != "/sys/fs/cgroup"]
 
 
-def _check_workdir(config: ContainerConfig, root: str, identity: users.Identity) -> None:
+def _check_workdir(config: ContainerConfig, root: str, identity: users.Identity, owners: Owners | None) -> None:
     """The image's working folder is made when it is missing; one that the user names must be there."""
     from podling.linux.calls import open_in_root
 
@@ -169,12 +234,13 @@ def _check_workdir(config: ContainerConfig, root: str, identity: users.Identity)
                 f'workdir "{config.workdir}" does not exist on container {config.id}',
                 hint="make it in the image, or mount something there",
             ) from None
-        _make_folders(root_fd, config.workdir, identity)
+        owner = identity.uid, identity.gid
+        _make_folders(root_fd, config.workdir, owners.outward(*owner) if owners else owner)
     finally:
         os.close(root_fd)
 
 
-def _make_folders(root_fd: int, path: str, identity: users.Identity) -> None:
+def _make_folders(root_fd: int, path: str, owner: tuple[int, int]) -> None:
     from podling.linux.calls import open_in_root
 
     done = ""
@@ -182,7 +248,7 @@ def _make_folders(root_fd: int, path: str, identity: users.Identity) -> None:
         parent = open_in_root(root_fd, done or ".", os.O_RDONLY | os.O_DIRECTORY)
         try:
             os.mkdir(part, 0o755, dir_fd=parent)
-            os.chown(part, identity.uid, identity.gid, dir_fd=parent, follow_symlinks=False)
+            os.chown(part, *owner, dir_fd=parent, follow_symlinks=False)
         except FileExistsError:
             pass
         finally:
@@ -207,25 +273,35 @@ def _joined(ctx: Context, config: ContainerConfig) -> tuple[dict[str, str], str]
         if mode.startswith("ns:"):
             join[kind] = mode[3:]
         elif mode.startswith("container:"):
-            other = find(ctx, mode[10:])
-            if not other.is_alive:
-                raise WrongState(
-                    f"container {other.name}, whose {kind} namespace is to be joined, is not running",
-                    hint=f"podling start {other.name}",
-                )
+            other = _alive(ctx, mode[10:], kind)
             if kind == "ipc" and other.config.ipc_mode != "shareable":
                 raise InvalidInput(
                     f"--ipc: container {other.name} does not share its IPC namespace",
                     hint="run it with --ipc=shareable",
                 )
             join[kind] = f"/proc/{other.pid}/ns/{'net' if kind == 'network' else kind}"
+    if config.userns and config.userns.mode.startswith(("ns:", "container:")):
+        kind, _, rest = config.userns.mode.partition(":")
+        join["user"] = rest if kind == "ns" else f"/proc/{_alive(ctx, rest, 'user').pid}/ns/user"
     path = ""
-    if config.network == "bridge":
+    if config.network in ("bridge", "pasta", "slirp4netns"):
         path = netns.path_of(config.id)
         netns.delete(path)
-        netns.create(path)
-        join["network"] = path
+        if not config.userns:
+            netns.create(path)
+            join["network"] = path
     return join, path
+
+
+def _alive(ctx: Context, name: str, kind: str) -> Container:
+    """A container whose namespace is to be joined."""
+    other = find(ctx, name)
+    if not other.is_alive:
+        raise WrongState(
+            f"container {other.name}, whose {kind} namespace is to be joined, is not running",
+            hint=f"podling start {other.name}",
+        )
+    return other
 
 
 def port_mappings(config: ContainerConfig) -> list[dict[str, Any]]:
@@ -239,33 +315,60 @@ def port_mappings(config: ContainerConfig) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _connect(container: Container, netns_path: str) -> tuple[dict[str, Any], list[int]]:
-    from podling.network import ipam, netavark, networks, ports
+def _reserve(container: Container) -> list[int]:
+    """Sockets on the ports that are to be published."""
+    from podling.network import ports
+
+    mappings = port_mappings(container.config)
+    return ports.reserve(mappings) if mappings else []
+
+
+def _nothing() -> None:
+    """Nothing is left to wait for."""
+
+
+def _connect(container: Container, path: str) -> tuple[dict[str, Any], Callable[[], None]]:
+    """Connect the namespace at `path` to the container's networks: (their status, as netavark describes it; what waits until it
+    is done)."""
+    mode = container.config.network
+    if mode == "bridge":
+        return _connect_bridges(container, path), _nothing
+    return _connect_unprivileged(container, path) if mode in ("pasta", "slirp4netns") else ({}, _nothing)
+
+
+def _connect_bridges(container: Container, path: str) -> dict[str, Any]:
+    from podling.network import ipam, netavark, networks
 
     ctx, config = container.ctx, container.config
     mappings = port_mappings(config)
-    try:
-        reserved = ports.reserve(mappings) if mappings else []
-    except PortInUse as error:
-        _name_holder(ctx, container, error)
-        raise
-    try:
-        status = {}
-        for name in config.networks:
-            network = networks.find(name)
-            with ctx.db.write() as tx:
-                tx.run("DELETE FROM leases WHERE container=? AND network=?", container.key, name)
-                addresses = ipam.lease(tx, network, container.key, wanted_addresses(config, name))
-            status[name] = netavark.setup(
-                ctx.settings.runroot, attachment_of(config, name, network, netns_path, addresses, mappings)
-            )
-            with ctx.db.write() as tx:
-                tx.update("containers", container.key, network=json.dumps(status))
-        return status, reserved
-    except BaseException:
-        for fd in reserved:
-            os.close(fd)
-        raise
+    status = {}
+    for name in config.networks:
+        network = networks.find(name)
+        with ctx.db.write() as tx:
+            tx.run("DELETE FROM leases WHERE container=? AND network=?", container.key, name)
+            addresses = ipam.lease(tx, network, container.key, wanted_addresses(config, name))
+        status[name] = netavark.setup(
+            ctx.settings.runroot, attachment_of(config, name, network, path, addresses, mappings)
+        )
+        with ctx.db.write() as tx:
+            tx.update("containers", container.key, network=json.dumps(status))
+    return status
+
+
+def _connect_unprivileged(container: Container, path: str) -> tuple[dict[str, Any], Callable[[], None]]:
+    """pasta or slirp4netns for a container, in the shape of netavark's status."""
+    from podling.network import names, usermode
+
+    config, folder = container.config, container.bundle.folder
+    start = usermode.start_pasta if config.network == "pasta" else usermode.start_slirp
+    link = start(folder, path, port_mappings(config), config.network_arguments)
+    own = link.own or names.host_address()
+    block = {
+        "interfaces": {"tap0": {"subnets": [{"ipnet": own, "gateway": ""}] if own else []}},
+        "dns_server_ips": [link.dns] if link.dns else [],
+        "host": link.host,
+    }
+    return {config.network: block}, link.finish
 
 
 def wanted_addresses(config: ContainerConfig, name: str) -> list[str]:
@@ -300,7 +403,7 @@ def _name_holder(ctx: Context, container: Container, error: PortInUse) -> None:
     """Say which of our containers has the port."""
     from podling.core.containers import every
 
-    for other in every(ctx, "ports <> '' AND status IN ('running', 'paused', 'stopping')"):
+    for other in every(ctx, "ports <> '' AND status IN ('running', 'paused', 'stopping', 'initialized')"):
         for port in other.config.ports:
             for mine in container.config.ports:
                 if other.key != container.key and port.host_port == mine.host_port and port.protocol == mine.protocol:

@@ -10,9 +10,9 @@ import os
 import select
 import time
 
-from podling.core.containers import UNKNOWN_EXIT, Container, find
-from podling.errors import PodlingError, RuntimeFailed, WrongState
-from podling.linux.proc import is_alive, start_time
+from podling.core.containers import ALIVE, UNKNOWN_EXIT, Container, find
+from podling.errors import PodlingError, RuntimeFailed, Unsupported, WrongState
+from podling.linux.proc import is_alive, outer_uid, start_time
 from podling.oci import json
 from podling.runtime import conmon
 from podling.state.database import now
@@ -32,9 +32,22 @@ _KILL_SECONDS = 10
 
 
 # -- start
-def start(container: Container, before: Callable[[], None] = lambda: None, *, again: bool = False) -> None:
+class Preserved:
+    """Descriptors that a container's process gets under their own numbers, and the variables that tell it."""
+
+    def __init__(self, fds: list[int], env: dict[str, str] | None = None) -> None:
+        self.fds, self.env = fds, env or {}
+
+
+def start(
+    container: Container,
+    before: Callable[[], None] = lambda: None,
+    *,
+    again: bool = False,
+    preserve: Preserved | None = None,
+) -> None:
     """Start a container that does not run; `before` is called when all is ready, just before its process begins. `again`: its
-    restart policy wants it, so restarts are counted on.
+    restart policy wants it, so restarts are counted on. `preserve`: descriptors that it gets.
 
     Raises:
         WrongState: it runs already. CommandNotFound, CommandNotInvocable, RuntimeFailed, PortInUse, InvalidInput: everything
@@ -47,18 +60,19 @@ def start(container: Container, before: Callable[[], None] = lambda: None, *, ag
         _await_required(container, item)
     with container.lock():
         container.load()
-        if container.is_alive:
+        if container.is_alive and container.status != "initialized":
             if container.status == "paused":
                 raise WrongState(f"container {container.name} is paused", hint=f"podling unpause {container.name}")
             return
-        if container.dirty:
-            clean_up(container, remove=False)
         runtime = ctx.runtime(container.config.runtime)
-        with ctx.db.write() as tx:
-            tx.update("containers", container.key, dirty=1, error="")
-        container.dirty = 1
+        fresh = not container.is_alive
+        if fresh:
+            _mark_dirty(container)
         try:
-            pid, conmon_pid, network = launch(container)
+            if fresh:
+                pid, conmon_pid, network = launch(container, preserve)
+            else:
+                pid, conmon_pid, network = container.pid, container.conmon_pid, container.__dict__["network"]
             before()
             runtime.start(container.id)
         except BaseException as error:
@@ -72,13 +86,61 @@ def start(container: Container, before: Callable[[], None] = lambda: None, *, ag
                 wanted=1, health="starting" if container.config.health else "", health_log="{}",
                 restarts=container.restarts if again else 0,
             )  # fmt: skip
-            for action in ("init", "start"):
+            for action in ("init", "start") if fresh else ("start",):
                 _event(tx, container, action)
         container.load()
         if container.config.health:
             from podling.core import health
 
             health.watch(container)
+    _notify(container, conmon_pid)
+
+
+def _mark_dirty(container: Container) -> None:
+    """Say that things are about to be acquired, after what is left of an earlier run was released."""
+    if container.dirty:
+        clean_up(container, remove=False)
+    with container.ctx.db.write() as tx:
+        tx.update("containers", container.key, dirty=1, error="")
+    container.dirty = 1
+
+
+def init(container: Container) -> None:
+    """Everything of a start but the process's begin: mounts, network, and the runtime's create.
+
+    Raises:
+        WrongState: it runs, or was initialised already.
+    """
+    from podling.core.launch import launch
+
+    with container.lock():
+        container.load()
+        if container.is_alive:
+            raise WrongState(
+                f"container {container.id} has already been created in runtime: container state improper",
+                hint=f"podling start {container.name}",
+            )
+        _mark_dirty(container)
+        try:
+            pid, conmon_pid, network = launch(container)
+        except BaseException as error:
+            _undo_start(container, error)
+            raise
+        with container.ctx.db.write() as tx:
+            tx.update(
+                "containers", container.key, status="initialized", pid=pid, pid_start=start_time(pid), conmon_pid=conmon_pid,
+                conmon_start=start_time(conmon_pid), network=network, exit_code=0,
+            )  # fmt: skip
+            _event(tx, container, "init")
+
+
+def _notify(container: Container, conmon_pid: int) -> None:
+    """Tell systemd, which waits where it started us, who the service's main process is (sd_notify(3))."""
+    if not os.environ.get("NOTIFY_SOCKET"):
+        return
+    from podling.core import sdnotify
+
+    sdnotify.started(container, conmon_pid)
 
 
 def _await_required(container: Container, item: str) -> None:
@@ -129,7 +191,7 @@ def clean_up(container: Container, *, remove: bool = True) -> int:
     from podling.core.release import drop_exit_file, release_all
 
     ctx = container.ctx
-    ran = container.status in ("running", "paused", "stopping")
+    ran = container.status in ALIVE
     if container.config.health:
         from podling.core import health
 
@@ -284,12 +346,13 @@ def stop(container: Container, timeout: int = -1) -> None:
                 if container.dirty:
                     clean_up(container)
                 return
-            was_paused = container.status == "paused"
+            was_paused, begun = container.status == "paused", container.status != "initialized"
             with ctx.db.write() as tx:
                 tx.update("containers", container.key, status="stopping", wanted=0)
         if was_paused:
             ctx.runtime(container.config.runtime).resume(container.id)
-        _end_process(container, container.config.stop_timeout if timeout < 0 else timeout)
+        # a process that has not begun takes no signal but SIGKILL
+        _end_process(container, (container.config.stop_timeout if timeout < 0 else timeout) if begun else 0)
         with ctx.db.write() as tx:
             _event(tx, container, "stop")
         finish(container)
@@ -330,6 +393,11 @@ def pause(container: Container) -> None:
         container.load()
         if container.status != "running" or not container.is_alive:
             raise WrongState(f"container {container.name} is not running, can't pause: container state improper")
+        if outer_uid() and container.ctx.settings.cgroup_manager != "systemd":
+            raise Unsupported(
+                "pause is not supported in rootless mode without cgroups v2",
+                hint="a systemd session with cgroup v2 delegates them",
+            )
         container.ctx.runtime(container.config.runtime).pause(container.id)
         with container.ctx.db.write() as tx:
             tx.update("containers", container.key, status="paused")
@@ -371,13 +439,49 @@ def restart(container: Container, timeout: int = -1) -> None:
 CONDITIONS = ("configured", "created", "running", "stopped", "paused", "exited", "removing", "stopping")
 
 
-def wait(ctx: Context, name: str, conditions: list[str], interval: float) -> int:
-    """Wait for a container to reach a condition (stopped when none is given); its exit code, -1 when it has none."""
-    from podling.errors import InvalidInput, NoSuchContainer
+def _states(conditions: list[str]) -> set[str]:
+    from podling.errors import InvalidInput
 
     for condition in conditions:
         if condition not in CONDITIONS:
             raise InvalidInput(f"--condition {condition!r}: not one of {', '.join(CONDITIONS)}")
+    same = {"stopped": "exited", "configured": "created"}
+    return {same.get(condition, condition) for condition in conditions} or {"exited"}
+
+
+def wait_first(
+    ctx: Context, names: list[str], conditions: list[str], interval: float, *, ignore: bool
+) -> tuple[int, str]:
+    """Wait until one of several containers is as far; (its exit code as `wait` gives it, its name)."""
+    from podling.errors import NoSuchContainer
+
+    wanted = _states(conditions)
+    left = []
+    for name in names:
+        try:
+            left.append((name, find(ctx, name)))
+        except NoSuchContainer:
+            if not ignore:
+                raise
+    while left:
+        for name, container in left:
+            try:
+                container.load()
+            except NoSuchContainer:
+                code = ctx.db.value("SELECT exit_code FROM exits WHERE id=?", container.id)
+                return -1 if code is None else int(code), name
+            status, code, _ = container.truth()
+            if status in wanted or (status == "created" and not conditions):
+                return code if status == "exited" else -1 if conditions else 0, name
+        time.sleep(interval)
+    return -1, ""
+
+
+def wait(ctx: Context, name: str, conditions: list[str], interval: float) -> int:
+    """Wait for a container to reach a condition (stopped when none is given); its exit code, -1 when it has none."""
+    from podling.errors import NoSuchContainer
+
+    wanted = _states(conditions)
     try:
         container = find(ctx, name)
     except NoSuchContainer:
@@ -385,9 +489,6 @@ def wait(ctx: Context, name: str, conditions: list[str], interval: float) -> int
         if known is None:
             raise
         return int(known)
-    wanted = {{"stopped": "exited", "configured": "created"}.get(condition, condition) for condition in conditions} or {
-        "exited"
-    }
     while True:
         status, code, _ = container.truth()
         if status in wanted or (status == "created" and not conditions):

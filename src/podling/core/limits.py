@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-_DEFAULT_PIDS = 2048
+DEFAULT_PIDS = 2048
 THROTTLES = ("blkio_weight_device", "device_read_bps", "device_write_bps", "device_read_iops", "device_write_iops")
 #: options that are limits
 FIELDS = frozenset(
@@ -58,7 +58,7 @@ def resources(options: CreateOptions) -> Resources:
         cpu_period=period,
         cpuset_cpus=options.cpuset_cpus,
         cpuset_mems=options.cpuset_mems,
-        pids_limit=options.pids_limit or (0 if options.cgroups == "disabled" else _DEFAULT_PIDS),
+        pids_limit=options.pids_limit or (0 if options.cgroups == "disabled" else DEFAULT_PIDS),
         blkio_weight=options.blkio_weight,
         cpu_rt_runtime=options.cpu_rt_runtime,
         cpu_rt_period=options.cpu_rt_period,

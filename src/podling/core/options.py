@@ -139,6 +139,20 @@ class CreateOptions(Record):
     secret: list[str] = []
     network_alias: list[str] = []
     ip6: str = ""
+    gpus: list[str] = []
+    chrootdirs: list[str] = []
+    systemd: str = "true"
+    shm_size_systemd: str = ""
+    sdnotify: str = "container"
+    seccomp_policy: str = "default"
+    attach: list[str] = []
+    kernel_memory: str = ""
+    userns: str = ""
+    uidmap: list[str] = []
+    gidmap: list[str] = []
+    subuidname: str = ""
+    subgidname: str = ""
+    hostuser: list[str] = []
 
 
 class ExecOptions(Record):
@@ -152,7 +166,8 @@ class ExecOptions(Record):
     privileged: bool = False
     tty: bool = False
     interactive: bool = False
-    preserve_fds: int = 0
+    #: descriptors that the process gets under their own numbers
+    preserve_fds: list[int] = []
 
 
 class RegistryAccess(Record):

@@ -111,8 +111,6 @@ _OPTIONS = frozenset(
     "ro rw z Z U O copy nocopy idmap exec noexec dev nodev suid nosuid bind rbind private rprivate shared rshared slave rslave "
     "unbindable runbindable atime noatime diratime nodiratime relatime norelatime strictatime".split()
 )
-_BUILT = _OPTIONS - {"idmap"}
-
 
 def volume(text: str) -> Mount:
     """`[SOURCE:]TARGET[:OPTIONS]` of -v. A source with a slash at its start or `.` is a path, otherwise a volume's name."""
@@ -121,7 +119,7 @@ def volume(text: str) -> Mount:
         raise InvalidInput(f"--volume {text!r}: incorrect volume format, should be [host-dir:]ctr-dir[:option]")
     options = parts[2].split(",") if len(parts) == 3 else []
     for option in options:
-        if option not in _BUILT:
+        if option not in _OPTIONS and option.partition("=")[0] not in ("upperdir", "workdir"):
             raise InvalidInput(f"--volume {text!r}: invalid option {option!r}")
     target = _target(parts[1] if len(parts) > 1 else parts[0], "--volume")
     if len(parts) == 1:
@@ -199,19 +197,32 @@ def mount(text: str) -> Mount:
             "mode",
             "max",
             "subpath",
+            "digest",
+            "title",
+            "name",
         ):
             values[key] = value
+        elif key == "volume-subpath":
+            values["subpath"] = value
+        elif key in ("tmpcopyup", "notmpcopyup", "nocopy", "volume-nocopy") and value in ("", "true", "1"):
+            flags.append("nocopy" if key == "volume-nocopy" else key)
+        elif key == "bind-nonrecursive" and value in ("", "true", "1"):
+            flags.append("bind")
+        elif key == "idmap" and value in ("", "true"):
+            flags.append("idmap")
+        elif key == "consistency":
+            continue  # Docker's, of another system
         elif key in ("ro", "rw") and value in ("", "true", "1", "false", "0"):
             flags.append("ro" if (key == "ro") == (value in ("", "true", "1")) else "rw")
         elif key in ("relabel",) and value in ("shared", "private"):
             flags.append("z" if value == "shared" else "Z")
-        elif not equals and key in _BUILT:
+        elif not equals and key in _OPTIONS:
             flags.append(key)
         else:
             raise InvalidInput(f"--mount {text!r}: invalid option {item!r}")
     kind = values.get("type", "volume")
-    if kind not in ("bind", "volume", "tmpfs", "ramfs", "image", "devpts"):
-        hint = "the types are bind, volume, tmpfs, ramfs, image, glob and devpts"
+    if kind not in ("artifact", "bind", "volume", "tmpfs", "ramfs", "image", "devpts"):
+        hint = "the types are artifact, bind, volume, tmpfs, ramfs, image, glob and devpts"
         raise InvalidInput(f"--mount {text!r}: invalid type {kind!r}", hint=hint)
     if not values.get("target"):
         raise InvalidInput(f"--mount {text!r}: must set volume destination")
@@ -226,7 +237,13 @@ def mount(text: str) -> Mount:
             kind="image", source=values["source"], target=target, options=[f for f in flags if f in ("ro", "rw")],
             subpath=values.get("subpath", ""),
         )  # fmt: skip
+    if kind == "artifact":
+        if not values.get("source"):
+            raise InvalidInput(f"--mount {text!r}: an artifact mount needs a source: the artifact's name")
+        chosen = ",".join(f"{key}={values[key]}" for key in ("digest", "title", "name") if key in values)
+        return Mount(kind="artifact", source=values["source"], target=target, subpath=chosen)
     if kind in ("tmpfs", "ramfs"):
+        flags = [flag for flag in flags if flag != "notmpcopyup"]
         flags += [f"size={size(values['tmpfs-size'], '--mount tmpfs-size')}"] if "tmpfs-size" in values else []
         flags += [f"mode={values['tmpfs-mode']}"] if "tmpfs-mode" in values else []
         return Mount(kind=kind, target=target, options=flags)
@@ -239,7 +256,10 @@ def mount(text: str) -> Mount:
     name = values.get("source", "")
     if name:
         check_volume_name(name)
-    return Mount(kind="volume", name=name, target=target, options=flags, copy_up="nocopy" not in flags)
+    return Mount(
+        kind="volume", name=name, target=target, options=flags, copy_up="nocopy" not in flags,
+        subpath=values.get("subpath", ""),
+    )  # fmt: skip
 
 
 def tmpfs(text: str) -> Mount:

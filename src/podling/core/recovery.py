@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 
+from podling.core.containers import ALIVE
 from podling.errors import NotFound, PodlingError
 from podling.linux.proc import is_alive
 
@@ -27,7 +28,7 @@ def run(ctx: Context) -> None:
         ctx.store.recover()
     _drop_exit_files(ctx)
     for key, status, pid, start in ctx.db.rows("SELECT key, status, pid, pid_start FROM containers WHERE dirty"):
-        if is_alive(pid, start) and status in ("running", "paused", "stopping"):
+        if is_alive(pid, start) and status in ALIVE:
             continue
         _release(ctx, key)
 
@@ -78,7 +79,7 @@ def after_reboot(ctx: Context, marker: str, boot: str) -> None:
         with ctx.db.write() as tx:
             tx.run(
                 "UPDATE containers SET status='exited', finished=CASE finished WHEN 0 THEN started ELSE finished END, exit_code=255 "
-                "WHERE status IN ('running', 'paused', 'stopping')"
+                "WHERE status IN ('running', 'paused', 'stopping', 'initialized')"
             )
             tx.run("UPDATE containers SET pid=0, pid_start=0, conmon_pid=0, conmon_start=0, network='{}'")
             tx.run("UPDATE layers SET mounts=0 WHERE mounts")

@@ -40,6 +40,10 @@ def release_all(container: Container, *, for_good: bool = False) -> list[str]:
         deleting = 0
     attempt(lambda: _disconnect(container))
     store, layer, bundle = ctx.store, container.layer, container.bundle
+    if container.config.userns:
+        from podling.core import staging
+
+        attempt(lambda: staging.empty(container))
     if layer:
         if for_good:
             attempt(lambda: store.driver.unmount(store.folder(layer)))
@@ -79,6 +83,11 @@ def drop_exit_file(container: Container) -> None:
 
 def _disconnect(container: Container) -> None:
     config = container.config
+    if config.network in ("pasta", "slirp4netns"):
+        from podling.network import netns, usermode
+
+        usermode.stop(container.bundle.folder)
+        netns.delete(netns.path_of(config.id))
     if config.network != "bridge":
         return
     from podling.core.launch import addresses, attachment_of, port_mappings

@@ -23,7 +23,9 @@ def dependants(container: Container) -> list[Container]:
     found = []
     for other in every(container.ctx, f"config LIKE '%{container.id}%'"):
         config = other.config
-        joined = (config.network, config.pid_mode, config.ipc_mode, config.uts_mode, config.cgroup_mode)
+        joined = [config.network, config.pid_mode, config.ipc_mode, config.uts_mode, config.cgroup_mode]
+        if config.userns:
+            joined.append(config.userns.mode)
         if other.key != container.key and (
             f"container:{container.id}" in joined or any(item.startswith(container.id) for item in config.requires)
         ):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 
 from podling.core.containers import Container, every
+from podling.errors import Unsupported
+from podling.linux.proc import outer_uid
 from podling.oci.record import Record
 
 TYPE_CHECKING = False
@@ -41,6 +43,10 @@ class Sample(Record):
 def stream(ctx: Context, containers: list[Container] | None, interval: float, *, all: bool) -> Iterator[list[Sample]]:
     """Samples of `containers`, or of those that run (with `all` of every one) at each time; the first comes at once."""
     before: dict[str, tuple[int, int]] = {}
+    if outer_uid() and ctx.settings.cgroup_manager != "systemd":
+        raise Unsupported(
+            "stats is not supported in rootless mode without cgroups v2", hint="a systemd session with cgroup v2 delegates them"
+        )
     while True:
         chosen = containers
         if chosen is None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from podling.core.context import Context
+    from podling.rootless.subids import Owners
     from podling.runtime.config import ContainerConfig
     from podling.state.database import Transaction
     from podling.storage.store import Doomed
@@ -343,8 +344,10 @@ def let_go(ctx: Context, container: int) -> None:
 
 
 # -- filling
-def fill(ctx: Context, config: ContainerConfig, root: str) -> None:
-    """Mount volumes that are mounts; copy what the image has at a mount point into a volume that is used for the first time."""
+def fill(ctx: Context, config: ContainerConfig, root: str, owners: Owners | None) -> None:
+    """Mount volumes that are mounts; copy what the image has at a mount point into a volume that is used for the first time,
+    which then belongs to whom `owners` says.
+    """
     for wanted in config.mounts:
         if wanted.kind != "volume":
             continue
@@ -356,6 +359,8 @@ def fill(ctx: Context, config: ContainerConfig, root: str) -> None:
             _mount(ctx, volume)
             if volume.filled or volume.driver == "image":
                 continue
+            if owners:
+                os.chown(volume.path, *owners.outward(volume.uid, volume.gid))
             if wanted.copy_up and not os.listdir(volume.path):
                 _copy_up(root, wanted.target, volume.path)
             with ctx.db.write() as tx:

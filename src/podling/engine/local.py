@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from podling.core.context import Context
+    from podling.core.doctor import Finding
     from podling.engine.catalogue.base import Operation
     from podling.engine.containers import Containers
     from podling.engine.images import Images
@@ -57,6 +58,12 @@ class Engine:
         module, _, function = operation.executor.partition(":")
         executors = __import__(f"podling.engine.execute.{module}", fromlist=[function])
         return getattr(executors, function)(self.context, operation)
+
+    def examine(self) -> list[Finding]:
+        """What the host has of what an engine needs. Works where the engine itself does not."""
+        from podling.core.doctor import examine
+
+        return examine(self.settings)
 
     @property
     def containers(self) -> Containers:

@@ -12,10 +12,20 @@ MS_NOEXEC = 8
 MS_REMOUNT = 32
 MS_BIND = 4096
 MS_REC = 16384
+MS_SLAVE = 1 << 19
 MS_SHARED = 1 << 20
 MNT_DETACH = 2
 
+CLONE_NEWNS = 0x00020000
+CLONE_NEWUSER = 0x10000000
 CLONE_NEWNET = 0x40000000
+
+_OPEN_TREE_CLONE = 1
+_AT_EMPTY_PATH = 0x1000
+_AT_RECURSIVE = 0x8000
+_MOVE_MOUNT_F_EMPTY_PATH = 4
+_MOUNT_ATTR_IDMAP = 0x00100000
+_SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
 
 RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_IN_ROOT = 0x10
@@ -82,3 +92,36 @@ def sync_file_system(fd: int) -> None:
     """syncfs(2): all that was written to the file system of `fd` is on its disk when this returns."""
     if _libc.syncfs(fd):
         raise _failed("syncfs", str(fd))
+
+
+class _MountAttr(ctypes.Structure):
+    _fields_ = tuple((name, ctypes.c_uint64) for name in ("set", "clear", "propagation", "userns_fd"))
+
+
+def bind_shifted(source: str, target: str, userns_fd: int, *, recursive: bool = False) -> None:
+    """Bind `source` to `target` as an id-mapped mount (mount_setattr(2)): owners appear as the user namespace maps them.
+
+    Raises:
+        OSError: the kernel or the file system of `source` has no such mounts.
+    """
+    flags = _OPEN_TREE_CLONE | os.O_CLOEXEC | (_AT_RECURSIVE if recursive else 0)
+    tree = _libc.syscall(
+        ctypes.c_long(_SYS_OPEN_TREE), ctypes.c_int(-100), ctypes.c_char_p(os.fsencode(source)), ctypes.c_uint(flags)
+    )
+    if tree < 0:
+        raise _failed("open_tree", source)
+    try:
+        attributes = _MountAttr(set=_MOUNT_ATTR_IDMAP, userns_fd=userns_fd)
+        if _libc.syscall(
+            ctypes.c_long(_SYS_MOUNT_SETATTR), ctypes.c_int(tree), ctypes.c_char_p(b""),
+            ctypes.c_uint(_AT_EMPTY_PATH | (_AT_RECURSIVE if recursive else 0)), ctypes.byref(attributes),
+            ctypes.c_size_t(ctypes.sizeof(attributes)),
+        ):  # fmt: skip
+            raise _failed("mount_setattr", source)
+        if _libc.syscall(
+            ctypes.c_long(_SYS_MOVE_MOUNT), ctypes.c_int(tree), ctypes.c_char_p(b""), ctypes.c_int(-100),
+            ctypes.c_char_p(os.fsencode(target)), ctypes.c_uint(_MOVE_MOUNT_F_EMPTY_PATH),
+        ):  # fmt: skip
+            raise _failed("move_mount", target)
+    finally:
+        os.close(tree)

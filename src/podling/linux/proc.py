@@ -11,6 +11,23 @@ def boot_id() -> str:
         return file.read().strip()
 
 
+#: set inside the user namespace of `rootless.namespace`, as Podman has it: the uid outside
+ROOTLESS_UID = "_CONTAINERS_ROOTLESS_UID"
+
+
+def outer_uid() -> int:
+    """The uid of the person who runs this; inside their user namespace, where they are root, that from outside."""
+    uid = os.geteuid()
+    text = os.environ.get(ROOTLESS_UID, "")
+    return uid or (int(text) if text.isdigit() else 0)
+
+
+def in_user_namespace() -> bool:
+    """Whether our root is not the host's: some things stay forbidden to it whatever capabilities it has."""
+    with open("/proc/self/uid_map") as file:
+        return file.read().split() != ["0", "0", "4294967295"]
+
+
 def start_time(pid: int) -> int:
     """Field 22 of /proc/PID/stat, in clock ticks since boot; 0 when there is no such process or it is a zombie.
 

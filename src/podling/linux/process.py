@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 
+#: SIGPIPE and SIGXFSZ, which the interpreter ignores; nobody who inherits that expects it
+_IGNORED = (13, 25)
+
 _guards: dict[int, list[int]] = {}
 
 
@@ -59,9 +62,11 @@ def spawn(
     env: Mapping[str, str] | None = None,
     keep: Sequence[int] = (),
     place: Mapping[int, int] | None = None,
+    session: bool = False,
+    folder: str = "",
 ) -> int:
     """Start a program through posix_spawn; its pid. A descriptor of -1 is /dev/null; `keep` stay open under their numbers, those
-    in `place` under others: number there to descriptor here.
+    in `place` under others: number there to descriptor here. It may lead a `session` of its own, and work in `folder`.
 
     Nothing is made inheritable in this process, so that a program which another thread starts at the same time gets none of it.
     """
@@ -80,7 +85,10 @@ def spawn(
             for step, number in enumerate(place):
                 actions.append((os.POSIX_SPAWN_DUP2, highest + step, number))
                 actions.append((os.POSIX_SPAWN_CLOSE, highest + step))
-        return os.posix_spawn(argv[0], list(argv), os.environ if env is None else env, file_actions=actions)
+        words = ["/bin/sh", "-c", 'cd "$0" && exec "$@"', folder, *argv] if folder else list(argv)
+        return os.posix_spawn(
+            words[0], words, os.environ if env is None else env, file_actions=actions, setsid=session, setsigdef=_IGNORED
+        )
     except FileNotFoundError:
         raise ProgramMissing(f"{argv[0]}: no such program") from None
     finally:
@@ -123,6 +131,24 @@ def run(
         for fd in (err, out, feed):
             if fd >= 0:
                 os.close(fd)
+
+
+class Running:
+    """A program that was started and is waited for later; its stderr is kept. `leaves_daemon` as with `run`."""
+
+    def __init__(self, argv: Sequence[str]) -> None:
+        self._argv = argv
+        self._err = os.memfd_create("stderr", os.MFD_CLOEXEC)
+        held = dict(zip(range(3, 10), guards(), strict=False))
+        self._pid = spawn(["/bin/sh", "-c", _HOLDER, "sh", *argv], stderr=self._err, place=held)
+
+    def wait(self) -> Outcome:
+        """Its outcome, once."""
+        code = os.waitstatus_to_exitcode(os.waitpid(self._pid, 0)[1])
+        try:
+            return Outcome(self._argv, code, b"", _content(self._err))
+        finally:
+            os.close(self._err)
 
 
 def _content(fd: int) -> bytes:

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import os
 
+from podling.config.settings import home_folder
 from podling.errors import InvalidInput, NameInUse, NoSuchNetwork
+from podling.linux.proc import outer_uid
 from podling.oci import json
 from podling.oci.record import Record
 from podling.oci.reference import is_hex
@@ -20,7 +22,17 @@ if TYPE_CHECKING:
     from typing import Any
 
 DEFAULT = "podman"
-FOLDER = "/etc/containers/networks"
+
+
+def folder() -> str:
+    """Where the networks' files are, Podman's too: root's, or the user's."""
+    uid = outer_uid()
+    if not uid:
+        return "/etc/containers/networks"
+    data = os.environ.get("XDG_DATA_HOME") or f"{home_folder(uid)}/.local/share"
+    return f"{data}/containers/storage/networks"
+
+
 DRIVERS = ("bridge", "macvlan", "ipvlan")
 _RESERVED = ("none", "host", "bridge", "container", "ns", "private", "slirp4netns", "pasta", "default")
 _LOCKS = "/run/lock/podling"
@@ -59,10 +71,10 @@ def _read(path: str) -> dict[str, Any] | None:
 def every() -> list[dict[str, Any]]:
     """All networks by name."""
     found = [default_network()]
-    if os.path.isdir(FOLDER):
-        for name in sorted(os.listdir(FOLDER)):
+    if os.path.isdir(folder()):
+        for name in sorted(os.listdir(folder())):
             if name.endswith(".json"):
-                document = _read(os.path.join(FOLDER, name))
+                document = _read(os.path.join(folder(), name))
                 if document and document["name"] != DEFAULT:
                     found.append(document)
     return sorted(found, key=lambda network: str(network["name"]))
@@ -76,7 +88,7 @@ def find(name: str) -> dict[str, Any]:
     """
     if name == DEFAULT:
         return default_network()
-    document = _read(os.path.join(FOLDER, f"{os.path.basename(name)}.json"))
+    document = _read(os.path.join(folder(), f"{os.path.basename(name)}.json"))
     if document is None and is_hex(name):
         fitting = [network for network in every() if str(network["id"]).startswith(name)]
         document = fitting[0] if len(fitting) == 1 else None
@@ -135,8 +147,8 @@ def create(spec: NetworkSpec) -> dict[str, Any]:
                 f"network name {name} already used: network already exists", hint="choose another name, or --ignore"
             )
         document = _document(spec, name, known)
-        os.makedirs(FOLDER, 0o755, exist_ok=True)
-        path = os.path.join(FOLDER, f"{name}.json")
+        os.makedirs(folder(), 0o755, exist_ok=True)
+        path = os.path.join(folder(), f"{name}.json")
         with open(f"{path}.{os.getpid()}", "w") as file:
             file.write(json.pretty(document, 5))
         os.rename(f"{path}.{os.getpid()}", path)
@@ -321,7 +333,7 @@ def change(name: str, edit: Any) -> dict[str, Any]:
         if document["name"] == DEFAULT:
             raise InvalidInput(f"the default network {DEFAULT} is built in: it cannot be changed")
         edit(document)
-        path = os.path.join(FOLDER, f"{document['name']}.json")
+        path = os.path.join(folder(), f"{document['name']}.json")
         with open(f"{path}.{os.getpid()}", "w") as file:
             file.write(json.pretty(document, 5))
         os.rename(f"{path}.{os.getpid()}", path)
@@ -338,4 +350,4 @@ def remove(name: str) -> None:
         document = find(name)
         if document["name"] == DEFAULT:
             raise InvalidInput(f"default network {DEFAULT} cannot be removed")
-        os.unlink(os.path.join(FOLDER, f"{document['name']}.json"))
+        os.unlink(os.path.join(folder(), f"{document['name']}.json"))

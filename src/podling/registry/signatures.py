@@ -8,6 +8,7 @@ import json
 import os
 
 from podling.errors import InvalidInput, NotFound, PodlingError, RegistryError
+from podling.linux.proc import outer_uid
 from podling.oci.image import OCI_CONFIG, OCI_MANIFEST, digest_of
 from podling.oci.record import Record
 
@@ -137,7 +138,7 @@ def _configurations() -> Iterator[tuple[str, dict[str, Any]]]:
     import yaml
 
     folders = ["/usr/share/containers/registries.d", "/etc/containers/registries.d"]
-    if os.getuid():
+    if outer_uid():
         folders.append(os.path.expanduser("~/.config/containers/registries.d"))
     if override := os.environ.get("CONTAINERS_REGISTRIES_D"):
         folders = [override]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from podling.errors import InvalidInput, Unsupported
+from podling.linux.proc import outer_uid
 from podling.oci.record import Record
 
 TRANSPORTS = ("docker", "oci", "oci-archive", "docker-archive", "dir", "containers-storage", "docker-daemon")
@@ -53,7 +54,7 @@ def _store(text: str) -> tuple[str, str]:
 
 def default_store() -> str:
     """Where Podman, Buildah and skopeo keep their images for this user."""
-    if os.getuid() == 0:
+    if outer_uid() == 0:
         return "/var/lib/containers/storage"
     base = os.environ.get("XDG_DATA_HOME") or os.path.expanduser("~/.local/share")
     return os.path.join(base, "containers/storage")

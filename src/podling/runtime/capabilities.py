@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from podling.errors import InvalidInput
+from podling.linux.proc import in_user_namespace
 
 #: by number
 ALL = (
@@ -37,6 +38,11 @@ def bounding() -> list[str]:
             if line.startswith("CapBnd:"):
                 mask = int(line.split()[1], 16)
     return [name for number, name in enumerate(ALL) if mask >> number & 1]
+
+
+def may_raise_limits() -> bool:
+    """Whether limits can go above our own: the kernel asks for the host's CAP_SYS_RESOURCE."""
+    return "SYS_RESOURCE" in bounding() and not in_user_namespace()
 
 
 def effective(*, privileged: bool, add: list[str], drop: list[str]) -> list[str]:

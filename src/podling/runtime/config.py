@@ -94,8 +94,17 @@ class Health(Record):
     startup_success: int = 0
 
 
+class UserNamespace(Record):
+    """A user namespace of the container's own. Maps are (first id inside, outside, how many); without any it has none."""
+
+    #: as it was asked for
+    mode: str = ""
+    users: list[list[int]] = []
+    groups: list[list[int]] = []
+
+
 class Security(Record):
-    """Capabilities and confinement. `seccomp`: "" for the default profile, "unconfined", or a path."""
+    """Capabilities and confinement. `seccomp`: "" for the default profile, "unconfined", a path, or JSON: an image's own."""
 
     privileged: bool = False
     cap_add: list[str] = []
@@ -125,6 +134,7 @@ class ContainerConfig(Record):
         "devices": Device,
         "health": Health,
         "secrets": SecretUse,
+        "userns": UserNamespace,
     }
 
     id: str
@@ -163,6 +173,8 @@ class ContainerConfig(Record):
     timezone: str = ""
     #: none, host, bridge, container:ID, ns:PATH
     network: str = "bridge"
+    #: pasta's or slirp4netns' own options
+    network_arguments: list[str] = []
     networks: list[str] = []
     #: name of a network to what is asked for on it: ips, mac, aliases, interface
     network_options: dict[str, dict[str, Any]] = {}
@@ -176,6 +188,22 @@ class ContainerConfig(Record):
     no_hosts: bool = False
     ip: str = ""
     mac: str = ""
+    userns: UserNamespace | None = None
+    #: users of the host that get an entry in the container's passwd
+    host_users: list[str] = []
+    #: the groups of whoever runs the engine stay with the process
+    keep_groups: bool = False
+    #: names of CDI devices
+    cdi_devices: list[str] = []
+    #: folders in the container that get the managed files of /etc too
+    chroot_dirs: list[str] = []
+    #: the first process is systemd, or wants what systemd wants
+    systemd: bool = False
+    shm_size_systemd: int = 0
+    #: container, conmon, healthy or ignore
+    sdnotify: str = "container"
+    #: streams that `create --attach` named
+    attach: list[str] = []
     pid_mode: str = "private"
     #: private: nobody can join it; shareable: /dev/shm is a mount of the host's that others can have too
     ipc_mode: str = "shareable"

@@ -161,7 +161,7 @@ def _environment() -> dict[str, str]:
     return {
         name: value
         for name, value in os.environ.items()
-        if name in _PASSED_ENV or name.startswith(("LC_", "CONTAINERS_"))
+        if name in _PASSED_ENV or name.startswith(("LC_", "CONTAINERS_", "_CONTAINERS_"))
     }
 
 
@@ -183,10 +183,12 @@ def create(
     log: str,
     no_cgroups: bool,
     reserved: list[int],
+    preserve: list[int],
 ) -> tuple[int, int]:
     """Start conmon, which has the runtime create the container; (pid of the container's init, pid of conmon).
 
-    `reserved` are sockets that hold the container's host ports for as long as conmon lives.
+    `reserved` are sockets that hold the container's host ports for as long as conmon lives; `preserve` are descriptors from 3 on
+    that the container gets.
 
     Raises:
         CommandNotFound, CommandNotInvocable, RuntimeFailed: what the runtime said.
@@ -219,8 +221,14 @@ def create(
     arguments += ["--exit-command", command[0]]
     for argument in command[1:]:
         arguments += ["--exit-command-arg", argument]
-    passthrough = config.log_driver == "passthrough"
-    pid = _start(arguments, bundle, passthrough=passthrough, reserved=reserved)
+    if preserve:
+        arguments += ["--runtime-opt", "--preserve-fds", "--runtime-opt", str(max(preserve) - 2)]
+    notify = os.environ.get("NOTIFY_SOCKET", "")
+    if notify and config.sdnotify == "container":
+        arguments += ["--sdnotify-socket", notify]
+        os.makedirs(f"{bundle.folder}/notify", 0o700, exist_ok=True)
+    passthrough = config.log_driver.startswith("passthrough")
+    pid = _start(arguments, bundle, passthrough=passthrough, reserved=[*reserved, *preserve])
     with open(bundle.conmon_pidfile) as file:
         return pid, int(file.read())
 

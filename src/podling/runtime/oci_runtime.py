@@ -40,7 +40,7 @@ class OCIRuntime:
         return ["--cgroup-manager=disabled"] if self.name == "crun" else []
 
     def call(self, *arguments: str) -> Outcome:
-        return run([self.path, *self.arguments, *arguments])
+        return run([self.path, *self.arguments, *arguments], env=_environment())
 
     def _checked(self, action: str, container: str, *arguments: str) -> None:
         outcome = self.call(*arguments)
@@ -73,6 +73,13 @@ class OCIRuntime:
 
     def version(self) -> str:
         return run([self.path, "--version"], capture=True).stdout.decode("utf-8", "replace").strip()
+
+
+def _environment() -> dict[str, str] | None:
+    """Ours, without what systemd told us alone: a runtime would act on it. None: ours as it is."""
+    if "NOTIFY_SOCKET" not in os.environ:
+        return None
+    return {name: value for name, value in os.environ.items() if name != "NOTIFY_SOCKET"}
 
 
 def _is_gone(message: str) -> bool:

@@ -70,10 +70,14 @@ def _rule(name: str, action: str, *arguments: tuple[int, int, str]) -> dict[str,
 
 
 def load_profile(path: str, capabilities: list[str]) -> dict[str, Any]:
-    """A profile file: the runtime spec's form, or Docker's and Podman's with `includes`, `excludes` and `archMap`."""
+    """A profile file, or its text: the runtime spec's form, or Docker's and Podman's with `includes`, `excludes` and `archMap`."""
     try:
-        with open(path) as file:
-            document = json.loads(file.read())
+        if path.startswith("{"):
+            path, text = "of the image", path
+        else:
+            with open(path) as file:
+                text = file.read()
+        document = json.loads(text)
     except OSError as error:
         raise InvalidInput(f"seccomp profile {path}: {error.strerror}") from None
     except ValueError as error:

@@ -33,6 +33,8 @@ MASKED = (
 READ_ONLY = ("/proc/asound", "/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger")
 #: containers.conf(5), default_sysctls: `ping` works without NET_RAW
 DEFAULT_SYSCTLS = {"net.ipv4.ping_group_range": "0 0"}
+#: modes with a network namespace of the container's own
+OWN_NETWORK = ("none", "bridge", "pasta", "slirp4netns")
 _NOFILE = 1048576
 _NPROC = 1048576
 _READ_ONLY_TMPFS = ("/run", "/tmp", "/var/tmp")
@@ -58,6 +60,9 @@ class Placement(Record):
     cgroup_path: str = ""
     #: crun takes ready-made filters
     ready_filter: bool = False
+    #: our root is a user namespace's: no device can be made, no cgroup rule for one, and the group tty may not be there
+    unprivileged: bool = False
+    no_tty_group: bool = False
 
 
 def build(config: ContainerConfig, place: Placement) -> dict[str, Any]:
@@ -79,10 +84,17 @@ def build(config: ContainerConfig, place: Placement) -> dict[str, Any]:
             "resources": _resources(config),
         },
     }
+    if place.unprivileged:
+        spec["linux"]["resources"].pop("devices")
+    if config.keep_groups:
+        spec["annotations"]["run.oci.keep_original_groups"] = "1"
+    if config.userns and "user" not in place.join:
+        for key, maps in (("uidMappings", config.userns.users), ("gidMappings", config.userns.groups)):
+            spec["linux"][key] = [{"containerID": a, "hostID": b, "size": c} for a, b, c in maps]
     if config.uts_mode == "private":
         spec["hostname"] = config.hostname
     linux = spec["linux"]
-    own_network = config.network in ("none", "bridge")
+    own_network = config.network in OWN_NETWORK
     sysctls = {**(DEFAULT_SYSCTLS if own_network else {}), **config.sysctls}
     if sysctls:
         linux["sysctl"] = sysctls
@@ -93,7 +105,7 @@ def build(config: ContainerConfig, place: Placement) -> dict[str, Any]:
     if place.cgroup_path:
         linux["cgroupsPath"] = place.cgroup_path
     if security.privileged:
-        linux["devices"] = _all_devices()
+        linux["devices"] = _all_devices(only_usable=place.unprivileged)
     else:
         linux["maskedPaths"], linux["readonlyPaths"] = _hidden(config)
         _add_seccomp(spec, security.seccomp, caps, place)
@@ -150,11 +162,7 @@ def _oom_score(wanted: int) -> int:
     """Below our own it takes CAP_SYS_RESOURCE, which an engine inside a container may lack."""
     with open("/proc/self/oom_score_adj") as file:
         own = int(file.read())
-    return wanted if wanted >= own or _may_raise() else own
-
-
-def _may_raise() -> bool:
-    return "SYS_RESOURCE" in capabilities.bounding()
+    return wanted if wanted >= own or capabilities.may_raise_limits() else own
 
 
 def _rlimits(ulimits: list[str]) -> list[dict[str, Any]]:
@@ -178,7 +186,7 @@ def _rlimits(ulimits: list[str]) -> list[dict[str, Any]]:
         if pair[1] != -1 and (pair[0] > pair[1] or pair[0] == -1):
             raise InvalidInput(f"--ulimit {text!r}: the soft limit is above the hard one")
         wanted[name] = pair
-    raising = _may_raise()
+    raising = capabilities.may_raise_limits()
     entries = []
     for name, (low, high) in wanted.items():
         ceiling = (
@@ -226,10 +234,13 @@ def _mounts(config: ContainerConfig, place: Placement) -> list[dict[str, Any]]:
             "newinstance",
             "ptmxmode=0666",
             "mode=0620",
-            "gid=5",
+            *([] if place.no_tty_group else ["gid=5"]),
         ),
-        _mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev"),
     ]
+    if config.ipc_mode == "host" and place.unprivileged:
+        mounts.append(_mount("/dev/mqueue", "bind", "/dev/mqueue", "rbind", "nosuid", "noexec", "nodev"))
+    else:
+        mounts.append(_mount("/dev/mqueue", "mqueue", "mqueue", "nosuid", "noexec", "nodev"))
     if config.ipc_mode == "host":
         mounts.append(_mount("/dev/shm", "bind", "/dev/shm", "rbind", "rprivate", "nosuid", "noexec", "nodev"))
     elif "/dev/shm" in place.files:
@@ -241,9 +252,14 @@ def _mounts(config: ContainerConfig, place: Placement) -> list[dict[str, Any]]:
         mounts.append(_mount("/dev/shm", "tmpfs", "shm", "nosuid", "noexec", "nodev", "mode=1777", size))
     if config.cgroup_mode == "private" or not host_network:
         mounts.append(
-            _mount("/sys/fs/cgroup", "cgroup", "cgroup", "rprivate", "nosuid", "noexec", "nodev", "relatime", *writable)
+            _mount(
+                "/sys/fs/cgroup", "cgroup", "cgroup", "rprivate", "nosuid", "noexec", "nodev", "relatime",
+                *([] if config.systemd else writable),
+            )
         )
     own_targets = {mount.target for mount in config.mounts}
+    if config.systemd:
+        mounts += _systemd_mounts(config, own_targets)
     for target, source in place.files.items():
         if target not in own_targets and target != "/dev/shm":
             mounts.append(
@@ -274,7 +290,13 @@ def _mounts(config: ContainerConfig, place: Placement) -> list[dict[str, Any]]:
             defaults = [d for d in ("nosuid", "nodev", "noexec") if d not in options and d[2:] not in options]
             mounts.append(_mount(mount.target, mount.kind, mount.kind, "rprivate", *defaults, *options))
             continue
-        options = [option for option in mount.options if option not in ("z", "Z", "U", "O", "copy", "nocopy", "idmap")]
+        options = [
+            option
+            for option in mount.options
+            if option not in ("z", "Z", "U", "O", "copy", "nocopy", "idmap") and "=" not in option
+        ]
+        if mount.kind == "artifact":
+            options.append("ro")
         if mount.kind == "image" and "rw" not in options and "ro" not in options:
             options.append("ro")
         if not any(option in ("bind", "rbind") for option in options):
@@ -291,10 +313,30 @@ def _mounts(config: ContainerConfig, place: Placement) -> list[dict[str, Any]]:
     return fixed + list(seen.values())
 
 
+def _systemd_mounts(config: ContainerConfig, taken: set[str]) -> list[dict[str, Any]]:
+    """What systemd expects of a container (its container interface, CONTAINER_INTERFACE.md): tmpfs, and cgroups that it may write."""
+    size = [f"size={config.shm_size_systemd}"] if config.shm_size_systemd else []
+    found = [
+        _mount(target, "tmpfs", "tmpfs", "rw", "rprivate", "nosuid", "nodev", "tmpcopyup", "mode=755", *size)
+        for target in ("/run", "/run/lock")
+        if target not in taken
+    ]
+    found += [
+        _mount(target, "tmpfs", "tmpfs", "rw", "rprivate", "nosuid", "nodev", "tmpcopyup", mode, *size)
+        for target, mode in (("/tmp", "mode=1777"), ("/var/log/journal", "mode=755"))
+        if target not in taken
+    ]
+    if not os.path.exists("/sys/fs/cgroup/cgroup.controllers") and os.path.isdir("/sys/fs/cgroup/systemd"):
+        place = "/sys/fs/cgroup/systemd"
+        found.append(_mount(place, "bind", place, "bind", "rprivate", "nosuid", "noexec", "nodev", "rw"))
+    return found
+
+
 # -- isolation
 def _namespaces(config: ContainerConfig, place: Placement) -> list[dict[str, str]]:
     entries = [{"type": "mount"}]
     modes = {
+        "user": "private" if config.userns else "host",
         "pid": config.pid_mode,
         "network": "host" if config.network == "host" else "private",
         "ipc": config.ipc_mode,
@@ -464,11 +506,13 @@ def device_entries(host: str, target: str) -> list[dict[str, Any]]:
     ]
 
 
-def _all_devices() -> list[dict[str, Any]]:
+def _all_devices(*, only_usable: bool) -> list[dict[str, Any]]:
     skipped = {"/dev/pts", "/dev/shm", "/dev/fd", "/dev/mqueue", "/dev/console", "/dev/.lxc", "/dev/.lxd-mounts"}
     found: list[dict[str, Any]] = []
     for name in sorted(os.listdir("/dev")):
         path = f"/dev/{name}"
+        if only_usable and not os.access(path, os.R_OK):
+            continue
         if path not in skipped and not os.path.islink(path) and not name.startswith("tty"):
             try:
                 found += device_entries(path, path)

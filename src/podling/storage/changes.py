@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from podling.rootless.subids import Owners
+
 ADDED, CHANGED, DELETED = "A", "C", "D"
 _OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
 _HIDDEN_XATTRS = ("trusted.overlay.", "user.overlay.")
@@ -122,8 +124,10 @@ def _names_in(lowers: list[str], path: str) -> set[str]:
 class View:
     """The merged tree of layers' folders, from the top down, as overlayfs would show it; nothing is mounted for it."""
 
-    def __init__(self, folders: list[str]) -> None:
+    def __init__(self, folders: list[str], owners: Owners | None = None) -> None:
         self.folders = folders
+        #: the id maps that the first folder's owners went through
+        self.owners = owners
 
     def listing(self, path: str, folders: list[str]) -> dict[str, tuple[os.stat_result, str]]:
         """(attributes, its folder) of what is in the folder `path`, which is seen through `folders`."""
@@ -133,6 +137,8 @@ class View:
             for name, info in _scan(folder, path):
                 if name in hidden or name in found:
                     continue
+                if self.owners and folder == self.folders[0]:
+                    info = self.owners.inward(info)
                 if stat.S_ISCHR(info.st_mode) and info.st_rdev == 0:
                     hidden.add(name)
                 else:
@@ -284,7 +290,7 @@ def tar_of(view: View, changes: Iterable[Change], *, skip: frozenset[str] = froz
             place = view.folders[0] if len(view.folders) == 1 else view.locate(path)
             if place not in bases:
                 bases[place] = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            yield from _entry(bases[place], name, links)
+            yield from _entry(bases[place], name, links, owners=view.owners if place == view.folders[0] else None)
     finally:
         for base in bases.values():
             os.close(base)
@@ -332,11 +338,13 @@ def tree_archive(view: View, path: str, shown: str, *, inside: bool = False) -> 
     if folders:
         paths += [found for _, found in view._below(path if path != "/" else "", folders)]
     for found in paths:
-        base = os.open(view.locate(found), os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+        place = view.locate(found)
+        base = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
         try:
             rest = found[len(path.rstrip("/")) :].lstrip("/")
             name = "/".join(part for part in (shown, rest) if part)
-            yield from _entry(base, found.lstrip("/"), links, name)
+            owners = view.owners if place == view.folders[0] else None
+            yield from _entry(base, found.lstrip("/"), links, name, owners)
         finally:
             os.close(base)
     yield bytes(1024)
@@ -348,7 +356,9 @@ def _prefixes(path: str) -> list[str]:
     return ["/" + "/".join(parts[: count + 1]) for count in range(len(parts))]
 
 
-def _entry(base: int, place: str, links: dict[tuple[int, int], str], name: str = "") -> Iterator[bytes]:
+def _entry(
+    base: int, place: str, links: dict[tuple[int, int], str], name: str = "", owners: Owners | None = None
+) -> Iterator[bytes]:
     """The header and content of `place` below `base`, called `name` in the tar."""
     name = name or place
     folder, _, last = place.rpartition("/")
@@ -359,6 +369,8 @@ def _entry(base: int, place: str, links: dict[tuple[int, int], str], name: str =
         return  # it went away while we read
     try:
         info = os.stat(last, dir_fd=parent, follow_symlinks=False)
+        if owners:
+            info = owners.inward(info)
         if stat.S_ISSOCK(info.st_mode):
             return
         if stat.S_ISLNK(info.st_mode):

@@ -9,11 +9,13 @@ import stat
 from podling.errors import RuntimeFailed, Unsupported
 from podling.linux import calls
 from podling.linux.files import remove_tree
+from podling.linux.proc import in_user_namespace
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Protocol
 
+    from podling.rootless.subids import Owners
     from podling.storage.extract import Whiteouts
 
     class Driver(Protocol):
@@ -29,6 +31,13 @@ if TYPE_CHECKING:
 
         def mount(self, folder: str, lowers: list[str]) -> str:
             """The path of the root file system of the writable layer `folder`; `lowers` from the top down."""
+
+        def mount_shifted(self, folder: str, lowers: list[str], owners: Owners) -> str:
+            """As `mount`, with the owners of what is in `lowers` mapped.
+
+            Raises:
+                Unsupported: the driver, the kernel or the file system cannot do it.
+            """
 
         def mount_readonly(self, target: str, folders: list[str]) -> None:
             """Mount the `diff` folders of several layers, from the top down, on each other."""
@@ -80,7 +89,10 @@ class Overlay:
 
     def __init__(self, program: str = "") -> None:
         self.program = program
-        self.whiteouts: Whiteouts = OverlayWhiteouts()
+        #: root of a user namespace may not set trusted attributes: overlayfs reads the user ones instead
+        self._unprivileged = in_user_namespace()
+        kind = "user" if self._unprivileged else "trusted"
+        self.whiteouts: Whiteouts = OverlayWhiteouts(f"{kind}.overlay.opaque")
 
     def prepare(self, folder: str, parent: str | None, *, writable: bool) -> None:
         os.mkdir(folder, 0o700)
@@ -108,7 +120,8 @@ class Overlay:
             if self.program:
                 self._fuse(target, base, data)
                 return target
-            data += ",redirect_dir=off,index=off"
+            # userxattr implies no redirects, and conflicts with saying so: "off" means "follow" to some kernels
+            data += ",index=off," + ("userxattr" if self._unprivileged else "redirect_dir=off")
             if len(data) < _PAGE:
                 break
         else:
@@ -119,11 +132,40 @@ class Overlay:
             _in_folder(base, target, data)
         return target
 
+    def mount_shifted(self, folder: str, lowers: list[str], owners: Owners) -> str:
+        if self.program or self._unprivileged:
+            raise Unsupported("id-mapped layers need overlayfs, and the host's root")
+        own_root(f"{folder}/diff", owners)
+        target, shifted = f"{folder}/merged", f"{folder}/shifted"
+        os.makedirs(shifted, 0o700, exist_ok=True)
+        # a file system of its own, so that the mounts in it go with it
+        calls.mount("shifted", shifted, "tmpfs", 0, "mode=700")
+        userns = owners.namespace()
+        try:
+            names = []
+            for number, lower in enumerate(lowers):
+                os.mkdir(f"{shifted}/{number}")
+                calls.bind_shifted(f"{lower}/diff", f"{shifted}/{number}", userns)
+                names.append(f"{shifted}/{number}")
+            data = f"lowerdir={':'.join(names)},upperdir={folder}/diff,workdir={folder}/work,index=off,redirect_dir=off"
+            if len(data) >= _PAGE:
+                raise Unsupported(f"{len(lowers)} layers are too many for id-mapped mounts")
+            calls.mount("overlay", target, "overlay", 0, data)
+            return target
+        except OSError as error:
+            raise Unsupported(f"id-mapped layers: {error.strerror}") from None
+        finally:
+            os.close(userns)
+            calls.umount(shifted)  # overlayfs keeps clones of its own
+            os.rmdir(shifted)
+
     def mount_readonly(self, target: str, folders: list[str]) -> None:
         data = f"lowerdir={':'.join(folders)}"
         if self.program:
             self._fuse(target, "/", data)
             return
+        extra = ",userxattr" if self._unprivileged else ""
+        data += extra
         if len(data) < _PAGE:
             calls.mount("overlay", target, "overlay", calls.MS_RDONLY, data)
             return
@@ -131,7 +173,7 @@ class Overlay:
         short = ":".join(f"{os.path.basename(os.path.dirname(folder))}/diff" for folder in folders)
         if len(short) > _PAGE:
             raise Unsupported(f"{len(folders)} layers are more than this kernel's overlayfs takes in one mount")
-        _in_folder(base, target, f"lowerdir={short}", calls.MS_RDONLY)
+        _in_folder(base, target, f"lowerdir={short}{extra}", calls.MS_RDONLY)
 
     def _fuse(self, target: str, base: str, data: str) -> None:
         code = os.spawnv(
@@ -166,6 +208,14 @@ class Vfs:
     def mount(self, folder: str, lowers: list[str]) -> str:
         return f"{folder}/diff"
 
+    def mount_shifted(self, folder: str, lowers: list[str], owners: Owners) -> str:
+        mark = f"{folder}/shifted"
+        if not os.path.exists(mark):
+            shift_tree(f"{folder}/diff", owners)
+            with open(mark, "w") as file:
+                file.write(owners.key)
+        return f"{folder}/diff"
+
     def mount_readonly(self, target: str, folders: list[str]) -> None:
         calls.mount(folders[0], target, "", calls.MS_BIND)
 
@@ -174,6 +224,39 @@ class Vfs:
 
     def root(self, folder: str) -> str:
         return f"{folder}/diff"
+
+
+def own_root(folder: str, owners: Owners) -> None:
+    """Give a container's own layer, which shows as its root folder, to the mapped owner; once."""
+    mark = f"{os.path.dirname(folder)}/owned"
+    if os.path.exists(mark):
+        return
+    info = os.stat(folder)
+    os.chown(folder, *owners.outward(info.st_uid, info.st_gid))
+    os.chmod(folder, stat.S_IMODE(info.st_mode))
+    os.close(os.open(mark, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+
+
+def shift_tree(folder: str, owners: Owners) -> None:
+    """chown of a whole tree through id maps; set-id bits and file capabilities, which chown drops, are put back."""
+    done: set[int] = set()
+    for _, folders, files, fd in os.fwalk(folder, follow_symlinks=False):
+        for name in (".", *files, *(name for name in folders if stat.S_ISLNK(os.lstat(name, dir_fd=fd).st_mode))):
+            info = os.lstat(name, dir_fd=fd)
+            if info.st_nlink > 1 and not stat.S_ISDIR(info.st_mode):
+                if info.st_ino in done:
+                    continue
+                done.add(info.st_ino)
+            path = f"/proc/self/fd/{fd}/{name}"
+            try:
+                capability = os.getxattr(path, "security.capability", follow_symlinks=False)
+            except OSError:
+                capability = b""
+            os.chown(name, *owners.outward(info.st_uid, info.st_gid), dir_fd=fd, follow_symlinks=False)
+            if not stat.S_ISLNK(info.st_mode) and info.st_mode & 0o6000:
+                os.chmod(name, stat.S_IMODE(info.st_mode), dir_fd=fd)
+            if capability:
+                os.setxattr(path, "security.capability", capability)
 
 
 def copy_tree(source: str, target: str) -> None:

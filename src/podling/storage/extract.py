@@ -14,6 +14,7 @@ import stat
 from podling.errors import BadArchive, PodlingError, StorageFull
 from podling.linux.calls import open_in_root
 from podling.linux.files import remove_tree
+from podling.linux.proc import in_user_namespace
 from podling.storage import tar
 
 TYPE_CHECKING = False
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Protocol
 
+    from podling.rootless.subids import Owners
     from podling.storage.recipe import RecipeWriter
 
     class Whiteouts(Protocol):
@@ -28,6 +30,24 @@ if TYPE_CHECKING:
 
         def hide(self, parent: int, name: str) -> None: ...
         def hide_all(self, parent: int) -> None: ...
+
+
+class IdsMissing(BadArchive):
+    """Files belong to ids that this user was not granted."""
+
+    reference = "ids-missing"
+
+
+def _beyond(member: tar.Member) -> IdsMissing:
+    from podling.linux.proc import outer_uid
+    from podling.rootless import namespace, subids
+
+    have = min(subids.size(subids.current(kind)) for kind in ("uid", "gid"))
+    wanted = max(member.uid, member.gid) + 1
+    return IdsMissing(
+        f"{member.name!r} belongs to {member.uid}:{member.gid}, but this user has {have} ids: {wanted} are needed",
+        hint=f"{namespace.grant_command(outer_uid(), wanted)}; or --storage-opt ignore_chown_errors=true",
+    )
 
 
 _KEPT_FOLDERS = 48
@@ -56,7 +76,7 @@ class Extractor:
     """Unpacks members below `folder`. `lookup(path)` gives the attributes of a folder in the layers below, or None.
 
     `owner` is what everything gets, instead of what the archive says; -1 keeps who unpacks. `literal` takes names of whiteouts
-    for names.
+    for names. `owners` are id maps that owners go through. `ignore_owners`: those that this user may not give are left out.
     """
 
     def __init__(
@@ -70,6 +90,8 @@ class Extractor:
         owner: tuple[int, int] | None = None,
         literal: bool = False,
         keep_kinds: bool = False,
+        owners: Owners | None = None,
+        ignore_owners: bool = False,
     ) -> None:
         self._root = os.open(folder, _FOLDER)
         self._whiteouts = whiteouts
@@ -79,6 +101,9 @@ class Extractor:
         self._owned_by = owner
         self._literal = literal
         self._keep_kinds = keep_kinds
+        self._owners = owners
+        self._ignore_owners = ignore_owners
+        self._unprivileged = in_user_namespace()
         self._folders: dict[str, int] = {}
         self._times: dict[str, int] = {}
 
@@ -139,7 +164,8 @@ class Extractor:
             fd = os.open(name, _FOLDER | os.O_NOFOLLOW, dir_fd=above)
             below = self._lookup(path)
             if below is not None:
-                os.fchown(fd, below.st_uid, below.st_gid)
+                owner = below.st_uid, below.st_gid
+                os.fchown(fd, *(self._owners.outward(*owner) if self._owners else owner))
                 os.fchmod(fd, stat.S_IMODE(below.st_mode))
         if len(self._folders) >= _KEPT_FOLDERS:
             os.close(self._folders.pop(next(iter(self._folders))))
@@ -188,7 +214,7 @@ class Extractor:
             parent = self._place(folder, name, path)
             os.symlink(member.link, name, dir_fd=parent)
             if not self._squash:
-                os.chown(name, *self._owner(member), dir_fd=parent, follow_symlinks=False)
+                self._give(name, member, parent)
             os.utime(name, ns=(member.mtime, member.mtime), dir_fd=parent, follow_symlinks=False)
         elif member.kind == tar.LINK:
             self._hard_link(member, path, folder, name)
@@ -206,11 +232,20 @@ class Extractor:
         return parent
 
     def _owner(self, member: tar.Member) -> tuple[int, int]:
-        if self._owned_by is not None:
-            return self._owned_by
-        if not (0 <= member.uid <= _MAX_ID and 0 <= member.gid <= _MAX_ID):
-            raise BadArchive(f"the entry {member.name!r} has the impossible owner {member.uid}:{member.gid}")
-        return member.uid, member.gid
+        owner = self._owned_by or (member.uid, member.gid)
+        if not (0 <= owner[0] <= _MAX_ID and 0 <= owner[1] <= _MAX_ID):
+            raise BadArchive(f"the entry {member.name!r} has the impossible owner {owner[0]}:{owner[1]}")
+        return self._owners.outward(*owner) if self._owners else owner
+
+    def _give(self, target: int | str, member: tar.Member, parent: int | None = None) -> None:
+        """chown, which a user may do to mapped ids only."""
+        try:
+            os.chown(target, *self._owner(member), dir_fd=parent, follow_symlinks=parent is None)
+        except OSError as error:
+            if error.errno not in (errno.EINVAL, errno.EPERM) or not self._unprivileged:
+                raise
+            if not self._ignore_owners:
+                raise _beyond(member) from None
 
     def _whiteout(self, folder: str, name: str) -> None:
         parent = self._folder(folder)
@@ -244,7 +279,7 @@ class Extractor:
             else:
                 self._sparse(reader, member, path, fd)
             if not self._squash:
-                os.fchown(fd, *self._owner(member))
+                self._give(fd, member)
             os.fchmod(fd, member.mode)  # after chown, which drops the set-id bits
             if member.xattrs:
                 self._set_xattrs(fd, member)
@@ -279,7 +314,7 @@ class Extractor:
             fd = os.dup(self._root)
         try:
             if not self._squash:
-                os.fchown(fd, *self._owner(member))
+                self._give(fd, member)
             os.fchmod(fd, member.mode)
             if member.xattrs:
                 self._set_xattrs(fd, member)
@@ -311,9 +346,14 @@ class Extractor:
         kind = {tar.CHARACTER: stat.S_IFCHR, tar.BLOCKDEV: stat.S_IFBLK, tar.FIFO: stat.S_IFIFO}[member.kind]
         if member.kind == tar.CHARACTER and not member.major and not member.minor:
             raise BadArchive(f"hostile archive: {member.name!r} is a device 0:0, an overlay whiteout in disguise")
-        os.mknod(name, kind | member.mode, os.makedev(member.major, member.minor), dir_fd=parent)
+        try:
+            os.mknod(name, kind | member.mode, os.makedev(member.major, member.minor), dir_fd=parent)
+        except PermissionError:
+            if self._unprivileged:  # a user has no use for it: the kernel opens no device on such a mount
+                return
+            raise
         if not self._squash:
-            os.chown(name, *self._owner(member), dir_fd=parent, follow_symlinks=False)
+            self._give(name, member, parent)
         os.chmod(name, member.mode, dir_fd=parent)
         os.utime(name, ns=(member.mtime, member.mtime), dir_fd=parent)
 

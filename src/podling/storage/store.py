@@ -9,8 +9,8 @@ from __future__ import annotations
 import errno
 import os
 
-from podling.errors import DigestMismatch, InvalidInput, PodlingError, StateError, StorageFull
-from podling.linux.calls import sync_file_system
+from podling.errors import DigestMismatch, InvalidInput, PodlingError, StateError, StorageFull, Unsupported
+from podling.linux.calls import sync_file_system, umount
 from podling.linux.files import remove_tree
 from podling.state.database import Database, now
 from podling.state.intents import Intent, declare, orphans
@@ -21,6 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from podling.rootless.subids import Owners
     from podling.state.database import Transaction
 
 
@@ -114,6 +115,15 @@ class Store:
             os.makedirs(os.path.join(self.root, name), mode=0o700, exist_ok=True)
         return self._driver
 
+    @property
+    def ignores_owners(self) -> bool:
+        """Files of ids that this user was not granted stay the user's own."""
+        return any(
+            option.partition("=")[0].removeprefix("overlay.").removeprefix("vfs.") == "ignore_chown_errors"
+            and option.partition("=")[2].lower() in ("true", "1")
+            for option in self._options
+        )
+
     def _mount_program(self) -> str:
         program = ""
         for option in self._options:
@@ -121,8 +131,8 @@ class Store:
             bare = key.removeprefix("overlay.")
             if bare == "mount_program":
                 program = value
-            elif bare not in ("additionalimagestore", "imagestore"):  # those are for core.shelves
-                hint = "known: overlay.mount_program=PATH, additionalimagestore=PATH"
+            elif bare.removeprefix("vfs.") not in ("additionalimagestore", "imagestore", "ignore_chown_errors"):
+                hint = "known: overlay.mount_program=PATH, additionalimagestore=PATH, ignore_chown_errors=true"
                 raise InvalidInput(f"unknown storage option {key!r}", hint=hint)
         return program
 
@@ -161,7 +171,10 @@ class Store:
         try:
             with (
                 HashedStream(chunks) as stream,
-                Extractor(f"{staged.folder}/diff", self.driver.whiteouts, recipe=recipe, lookup=lookup) as extractor,
+                Extractor(
+                    f"{staged.folder}/diff", self.driver.whiteouts, recipe=recipe, lookup=lookup,
+                    ignore_owners=self.ignores_owners,
+                ) as extractor,
             ):
                 extractor.run(Reader(stream.next, recipe.raw))
                 stream.drain()
@@ -230,8 +243,9 @@ class Store:
         raise StateError(f"layer {key} has no recipe for its tar", hint="pull the image again")
 
     # -- mounting
-    def mount(self, key: int) -> str:
-        """Mount a container's writable layer, or count one more user of it; its root file system."""
+    def mount(self, key: int, owners: Owners | None = None) -> str:
+        """Mount a container's writable layer, or count one more user of it; its root file system, with the owners of the
+        image's files mapped."""
         with self.locks.hold("layer", key):
             lowers = [self.folder(lower) for lower in self.chain(key)[1:]]
             users = self.database.value("SELECT mounts FROM layers WHERE key=?", key)
@@ -240,10 +254,38 @@ class Store:
             root = self.driver.root(self.folder(key))
             if not users or not self._is_mounted(root):
                 users = 0
-                root = self.driver.mount(self.folder(key), lowers)
+                root = self._mount_shifted(key, lowers, owners) if owners else self.driver.mount(self.folder(key), lowers)
             with self.database.write() as tx:
                 tx.update("layers", key, mounts=users + 1)
         return root
+
+    def _mount_shifted(self, key: int, lowers: list[str], owners: Owners) -> str:
+        try:
+            return self.driver.mount_shifted(self.folder(key), lowers, owners)
+        except Unsupported:
+            drivers.own_root(f"{self.folder(key)}/diff", owners)
+            return self.driver.mount(self.folder(key), [self._copy_shifted(lowers, owners)])
+
+    def _copy_shifted(self, lowers: list[str], owners: Owners) -> str:
+        """A copy of all of an image's layers in one, with mapped owners; made once for each map, and gone with the image."""
+        top = os.path.basename(lowers[0])
+        folder = f"{self.root}/mapped/{top}-{owners.key}"
+        with self.locks.hold("layer", int(top)):
+            if os.path.exists(f"{folder}/complete"):
+                return folder
+            remove_tree(folder)
+            os.makedirs(f"{folder}/merged", 0o700)
+            if len(lowers) == 1:  # which overlayfs does not take
+                drivers.copy_tree(f"{lowers[0]}/diff", f"{folder}/diff")
+            else:
+                self.driver.mount_readonly(f"{folder}/merged", [f"{lower}/diff" for lower in lowers])
+                try:
+                    drivers.copy_tree(f"{folder}/merged", f"{folder}/diff")
+                finally:
+                    umount(f"{folder}/merged")
+            drivers.shift_tree(f"{folder}/diff", owners)
+            os.close(os.open(f"{folder}/complete", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        return folder
 
     def unmount(self, key: int, *, force: bool = False) -> None:
         """One user less; the last one, or `force`, unmounts."""
@@ -258,6 +300,14 @@ class Store:
 
     def _is_mounted(self, root: str) -> bool:
         return self.driver.name == "vfs" or os.path.ismount(root)
+
+    def unmount_everything(self) -> None:
+        """Unmount whatever is mounted below the store."""
+        with open("/proc/self/mountinfo") as file:
+            targets = [line.split(" ")[4] for line in file]
+        for target in sorted(targets, reverse=True):
+            if target.startswith(self.root + "/"):
+                umount(target)
 
     # -- removing
     def doom(self, tx: Transaction, folder: str) -> Doomed:
@@ -289,6 +339,18 @@ class Store:
             except OSError:
                 pass
         remove_tree(folder)
+        self._erase_copies(os.path.basename(folder))
+
+    def _erase_copies(self, layer: str) -> None:
+        """What `_copy_shifted` made of an image whose top layer goes."""
+        try:
+            names = os.listdir(f"{self.root}/mapped")
+        except FileNotFoundError:
+            return
+        for name in names:
+            if name.partition("-")[0] == layer:
+                umount(f"{self.root}/mapped/{name}/merged")
+                remove_tree(f"{self.root}/mapped/{name}")
 
     def collect(self, tx: Transaction) -> list[Doomed]:
         """Discard image layers that nothing refers to, in the caller's transaction."""

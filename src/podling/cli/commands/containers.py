@@ -118,7 +118,10 @@ TOP = Command(
     _LATEST, Flag("list-descriptors", "", "bool", "List the descriptors"), stop_at_argument=True,
     examples=("top web", "top web pid seccomp args"),
 )  # fmt: skip
-EXISTS = Command(_exists, "CONTAINER", "Ends with 0 when the container exists, else with 1.", least=1, most=1)
+EXISTS = Command(
+    _exists, "CONTAINER", "Ends with 0 when the container exists, else with 1.",
+    Flag("external", "", "bool", "Also look at the containers of builds"), least=1, most=1,
+)  # fmt: skip
 COMMIT = Command(
     _commit,
     "[options] CONTAINER [IMAGE]",

@@ -106,6 +106,10 @@ def _with_missing_code(report: Report) -> Report:
     return report
 
 
+def _init(app: App, args: Args) -> int:
+    return _finish(app, app.engine.call(ops.InitContainers(**_selection(args))))
+
+
 def _wait(app: App, args: Args) -> int:
     names = list(args.rest)
     if args.latest:
@@ -114,6 +118,12 @@ def _wait(app: App, args: Args) -> int:
         raise UsageError("`podling wait` requires at least 1 argument")
     from podling.errors import NoSuchContainer
 
+    if args.exit_first_match:
+        code, _ = app.engine.call(
+            ops.WaitFirst(names=names, conditions=args.condition, interval=_interval(args.interval), ignore=args.ignore)
+        )
+        app.out(str(code))
+        return 0
     for name in names:
         try:
             code = app.engine.call(
@@ -139,7 +149,14 @@ def _interval(text: str) -> float:
 
 
 def _cleanup(app: App, args: Args) -> int:
-    report = app.engine.call(ops.CleanupContainers(**_selection(args), restart=args.restart))
+    if args.exec:
+        if len(args.rest) != 1 or args.rm or args.rmi:
+            raise UsageError("--exec takes one container, and neither --rm nor --rmi")
+        app.engine.call(ops.CleanupExec(name=args.rest[0], session=args.exec, remove=True))
+        return 0
+    report = app.engine.call(
+        ops.CleanupContainers(**_selection(args), restart=args.restart, remove=args.rm, remove_image=args.rmi)
+    )
     return app.report([], report.errors)
 
 
@@ -182,16 +199,25 @@ RM = Command(
     _ALL, _CIDFILE, Flag("depend", "", "bool", "Remove the containers that require it too"),
     Flag("filter", "", "list", "The containers that match KEY=VALUE"),
     Flag("force", "f", "bool", "Stop and remove containers that run; a missing one is no error"), _IGNORE, _LATEST, _TIME,
+    Flag("storage", "", "bool", "Accepted for the sake of old scripts", hidden=True),
     Flag("volumes", "v", "bool", "Remove the anonymous volumes of the container too"), examples=("rm web", "rm -f -t 0 web", "rm -a"),
+)  # fmt: skip
+INIT = Command(
+    _init, "[options] CONTAINER [CONTAINER...]", "Makes containers ready: mounts, network and the runtime's create, but no process yet.",
+    Flag("all", "a", "bool", "Every container that does not run"), _LATEST, examples=("container init web",),
 )  # fmt: skip
 WAIT = Command(
     _wait, "[options] CONTAINER [CONTAINER...]", "Waits until containers have stopped, and prints their exit codes.",
     Flag("condition", "", "slice", "Wait for one of configured, created, running, stopped, paused, exited, removing, stopping"),
+    Flag("exit-first-match", "", "bool", "End when the first of the containers is as far"),
     Flag("ignore", "", "bool", "Print -1 for a container that does not exist"),
     Flag("interval", "i", "string", "How often to look when a condition is awaited", "250ms"), _LATEST,
     examples=("wait web", "wait --condition=running web"),
 )  # fmt: skip
 CLEANUP = Command(
     _cleanup, "[options] CONTAINER [CONTAINER...]", "Unmounts the root file systems and networks of containers that have ended.",
-    _ALL, _LATEST, Flag("restart", "", "bool", "Start them again, as their restart policy says", hidden=True),
+    _ALL, Flag("exec", "", "string", "Clean up after an exec session instead", value="id"), _LATEST,
+    Flag("restart", "", "bool", "Start them again, as their restart policy says", hidden=True),
+    Flag("rm", "", "bool", "Remove the containers too"), Flag("rmi", "", "bool", "Remove the containers and their image too"),
+    Flag("stopped-only", "", "bool", "Accepted: a container that runs is never cleaned up after", hidden=True),
 )  # fmt: skip

@@ -96,6 +96,7 @@ LOGS = Command(
     "[options] CONTAINER [CONTAINER...]",
     "Shows what containers have written; with --follow on until they end.",
     Flag("color", "", "bool", "Colour the names of several containers"),
+    Flag("details", "", "bool", "Accepted for Docker's sake", hidden=True),
     Flag("follow", "f", "bool", "Go on as the log grows"),
     Flag("latest", "l", "bool", "The container created last"),
     Flag("names", "n", "bool", "Put the container's name before each line"),

@@ -31,6 +31,10 @@ HEALTH_FLAGS = (
     Flag("health-timeout", "", "string", "Time that a check may take (default 30s)"),
     Flag("no-healthcheck", "", "bool", "Leave the image's check out"),
 )
+PRESERVE = (
+    Flag("preserve-fd", "", "slice", "Pass these further descriptors, such as 5,7"),
+    Flag("preserve-fds", "", "int", "Pass that many further descriptors, from 3 on"),
+)
 #: every flag here is a field of CreateOptions; `network` and `env` have aliases below
 CREATE_FLAGS = (
     Flag("add-host", "", "list", "Add a line to /etc/hosts (HOST:IP)"),
@@ -102,10 +106,29 @@ CREATE_FLAGS = (
     Flag("interactive", "i", "bool", "Keep standard input open"),
     Flag("ip", "", "string", "IPv4 or IPv6 address of the container"),
     Flag("ip6", "", "string", "IPv6 address of the container"),
+    Flag("chrootdirs", "", "list", "Folder in the container that gets the managed files of /etc too"),
+    Flag("gpus", "", "list", "Give the container GPUs: all, a number, or device=NAME"),
+    Flag("kernel-memory", "", "string", "Accepted for Docker's sake; kernels have no such limit any more", hidden=True),
+    Flag("sdnotify", "", "string", "What systemd is told: container, conmon, healthy, ignore", "container"),
+    Flag("seccomp-policy", "", "string", "Where the seccomp profile comes from: default, image", "default"),
+    Flag("shm-size-systemd", "", "string", "Size of systemd's tmpfs: /run, /run/lock, /tmp, /var/log/journal"),
+    Flag(
+        "systemd",
+        "",
+        "string",
+        "Make the container fit for systemd: true (where the command is one), false, always",
+        "true",
+    ),
+    Flag("userns", "", "string", "User namespace: auto, host, keep-id, nomap, container:NAME or ns:PATH"),
+    Flag("uidmap", "", "list", "Map user ids (CONTAINER:HOST[:COUNT])"),
+    Flag("gidmap", "", "list", "Map group ids (CONTAINER:HOST[:COUNT])"),
+    Flag("subuidname", "", "string", "Map the user ids that /etc/subuid grants to this name", value="name"),
+    Flag("subgidname", "", "string", "Map the group ids that /etc/subgid grants to this name", value="name"),
+    Flag("hostuser", "", "list", "Give a user of the host an entry in the container's passwd"),
     Flag("ipc", "", "string", "IPC namespace: private, host, container:NAME, ns:PATH"),
     Flag("label", "l", "list", "Add a label (KEY=VALUE)"),
     Flag("label-file", "", "list", "Read labels from a file", value="file"),
-    Flag("log-driver", "", "string", "Log driver: k8s-file, json-file, journald, none, passthrough"),
+    Flag("log-driver", "", "string", "Log driver: k8s-file, json-file, journald, none, passthrough, passthrough-tty"),
     Flag("log-opt", "", "list", "Option of the log driver: path=, max-size=, tag="),
     Flag("mac-address", "", "string", "MAC address of the container"),
     Flag("memory", "m", "string", "Memory limit, such as 512m or 2g"),
@@ -162,7 +185,18 @@ CREATE_FLAGS = (
     Flag("quiet", "q", "bool", "Do not show how the image is fetched"),
 )
 _NOT_OPTIONS = frozenset(
-    ("help", "quiet", "detach", "sig_proxy", "attach", "arch", "os", "variant", "disable_content_trust")
+    (
+        "help",
+        "quiet",
+        "detach",
+        "sig_proxy",
+        "arch",
+        "os",
+        "variant",
+        "disable_content_trust",
+        "preserve_fd",
+        "preserve_fds",
+    )
 )
 
 
@@ -188,6 +222,41 @@ def _options(app: App, args: Args) -> CreateOptions:
     return CreateOptions(image=args.rest[0], command=args.rest[1:], create_command=["podling", *app.argv], **values)
 
 
+def preserved(args: Args) -> list[int]:
+    """The descriptors of --preserve-fds and --preserve-fd. They must be open now: later the numbers may be ours.
+
+    Raises:
+        UsageError.
+    """
+    try:
+        fds = sorted({*range(3, 3 + args.preserve_fds), *(int(text) for text in args.preserve_fd)})
+    except ValueError:
+        raise UsageError("--preserve-fd: not a list of numbers") from None
+    for fd in fds:
+        try:
+            if fd < 3:
+                raise UsageError(f"--preserve-fd {fd}: 0, 1 and 2 are the streams", hint="numbers from 3 on")
+            os.fstat(fd)
+        except OSError:
+            raise UsageError(
+                f"file descriptor {fd} is not available - the preserve-fds option requires that file descriptors are passed"
+            ) from None
+    return _without_gaps(fds)
+
+
+def _without_gaps(fds: list[int]) -> list[int]:
+    """All numbers from 3 on: runtimes pass whole ranges. What lies between is /dev/null, so that nothing of ours can be there."""
+    if not fds:
+        return []
+    null = os.open("/dev/null", os.O_RDWR | os.O_CLOEXEC)
+    for number in range(3, max(fds)):
+        if number not in fds and number != null:
+            os.dup2(null, number, inheritable=False)
+    if null > max(fds):
+        os.close(null)
+    return list(range(3, max(fds) + 1))
+
+
 def _create(app: App, args: Args) -> int:
     app.out(app.engine.call(ops.CreateContainer(options=_options(app, args))))
     return 0
@@ -199,6 +268,7 @@ def _run(app: App, args: Args) -> int:
     for stream in args.attach:
         if stream.lower() not in ("stdin", "stdout", "stderr"):
             raise UsageError(f'invalid stream "{stream}" for --attach', hint="stdin, stdout or stderr")
+    fds = preserved(args)
     args.__dict__["rm"] = args.rm or args.rmi
     options = _options(app, args)
     if args.tty and args.interactive and not args.detach and not os.isatty(0):
@@ -207,12 +277,14 @@ def _run(app: App, args: Args) -> int:
     id = engine.call(ops.CreateContainer(options=options))
     try:
         if args.detach:
-            report = engine.call(ops.StartContainers(names=[id]))
+            report = engine.call(ops.StartContainers(names=[id], preserve_fds=fds))
             if report.errors:
                 raise report.errors[0]
             app.out(id)
             return 0
-        code: int | None = engine.call(ops.RunAttached(name=id, streams=_streams(args), sig_proxy=args.sig_proxy))
+        code: int | None = engine.call(
+            ops.RunAttached(name=id, streams=_streams(args), sig_proxy=args.sig_proxy, preserve_fds=fds)
+        )
         return 0 if code is None else code
     except BaseException:
         if options.rm:
@@ -267,6 +339,7 @@ CREATE = Command(
     "[options] IMAGE [COMMAND [ARG...]]",
     "Creates a container from an image and prints its id; `podling start` starts it.",
     *CREATE_FLAGS,
+    Flag("attach", "a", "slice", "Streams that a client is to join: stdin, stdout, stderr"),
     least=1,
     stop_at_argument=True,
     examples=(
@@ -282,6 +355,7 @@ RUN = Command(
     *CREATE_FLAGS,
     Flag("attach", "a", "slice", "Streams to join: stdin, stdout, stderr"),
     Flag("detach", "d", "bool", "Leave the container in the background and print its id"),
+    *PRESERVE,
     Flag("passwd", "", "bool", "Add a line to /etc/passwd for a user that the image does not know", True),
     Flag("rmi", "", "bool", "Remove the image too when the container ends; implies --rm"),
     _SIG_PROXY,

@@ -34,6 +34,14 @@ class StartContainers(Selection):
     executor: ClassVar = "containers:start"
     route: ClassVar = "POST /libpod/containers/{name}/start"
     boot: bool = False
+    preserve_fds: list[int] = []
+
+
+class InitContainers(Selection):
+    """Make everything ready for a start."""
+
+    executor: ClassVar = "containers:init"
+    route: ClassVar = "POST /libpod/containers/{name}/init"
 
 
 class RunAttached(Operation):
@@ -44,6 +52,7 @@ class RunAttached(Operation):
     name: str
     streams: Streams
     sig_proxy: bool = True
+    preserve_fds: list[int] = []
 
 
 class AttachContainer(Operation):
@@ -103,6 +112,17 @@ class WaitContainer(Operation):
     conditions: list[str] = []
     #: seconds between looks at a condition that no event tells of
     interval: float = 0.25
+
+
+class WaitFirst(Operation):
+    """Wait until the first of several containers is in one of the conditions: (exit code, name)."""
+
+    executor: ClassVar = "containers:wait_first"
+    writes: ClassVar = False
+    names: list[str]
+    conditions: list[str] = []
+    interval: float = 0.25
+    ignore: bool = False
 
 
 class RenameContainer(Operation):
@@ -192,6 +212,17 @@ class CleanupContainers(Selection):
     executor: ClassVar = "containers:cleanup"
     route: ClassVar = ""
     restart: bool = False
+    remove: bool = False
+    remove_image: bool = False
+
+
+class CleanupExec(Operation):
+    """Forget an exec session that has ended."""
+
+    executor: ClassVar = "containers:cleanup_exec"
+    name: str
+    session: str
+    remove: bool = False
 
 
 class CommitContainer(Operation):

@@ -43,3 +43,20 @@ class PruneSystem(Operation):
     all: bool = False
     volumes: bool = False
     filters: list[str] = []
+
+
+class ResetSystem(Operation):
+    executor: ClassVar = "system:reset"
+
+
+class MigrateSystem(Operation):
+    executor: ClassVar = "system:migrate"
+    runtime: str = ""
+
+
+class EnterNamespace(Operation):
+    """Make this process root of the caller's user namespace."""
+
+    executor: ClassVar = "system:enter"
+    writes: ClassVar = False
+

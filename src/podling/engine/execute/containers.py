@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from podling.core import containers as rows
 from podling.engine.catalogue.base import Report
 from podling.errors import InvalidInput, NoSuchContainer, NotFound, PodlingError, WrongState
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
     from podling.core.containers import Container
     from podling.core.context import Context
+    from podling.core.lifecycle import Preserved
     from podling.core.listing import ContainerSummary
     from podling.engine.catalogue import containers as ops
     from podling.runtime.logs import LogLine
@@ -78,7 +81,27 @@ def start(ctx: Context, op: ops.StartContainers) -> Report:
 
         done, errors = start_after_boot(ctx)
         return Report(done=done, errors=errors)
-    return each(ctx, op, lifecycle.start)
+    preserve = _preserved(op.preserve_fds)
+    return each(ctx, op, lambda container: lifecycle.start(container, preserve=preserve))
+
+
+def _preserved(fds: list[int]) -> Preserved | None:
+    """Descriptors that were asked for, or that systemd handed us for a socket-activated container (sd_listen_fds(3))."""
+    from podling.core.lifecycle import Preserved
+
+    count = os.environ.get("LISTEN_FDS", "")
+    if os.environ.get("LISTEN_PID") == str(os.getpid()) and count.isdigit() and int(count):
+        names = os.environ.get("LISTEN_FDNAMES")
+        env = {"LISTEN_FDS": count, "LISTEN_PID": "1", **({"LISTEN_FDNAMES": names} if names else {})}
+        return Preserved(sorted({*range(3, 3 + int(count)), *fds}), env)
+    return Preserved(fds) if fds else None
+
+
+def init(ctx: Context, op: ops.InitContainers) -> Report:
+    from podling.core import lifecycle
+
+    ctx.recover()
+    return each(ctx, op, lifecycle.init, "status IN ('created', 'exited')", tolerated=WrongState)
 
 
 def run_attached(ctx: Context, op: ops.RunAttached) -> int | None:
@@ -89,7 +112,7 @@ def run_attached(ctx: Context, op: ops.RunAttached) -> int | None:
     op.streams.detach_keys = container.config.detach_keys
     if not container.config.stdin:
         op.streams.stdin = -1
-    return attached.run(container, op.streams, op.sig_proxy)
+    return attached.run(container, op.streams, op.sig_proxy, _preserved(op.preserve_fds))
 
 
 def attach(ctx: Context, op: ops.AttachContainer) -> int | None:
@@ -103,7 +126,7 @@ def attach(ctx: Context, op: ops.AttachContainer) -> int | None:
     return attached.attach_to(container, op.streams, op.sig_proxy)
 
 
-_ALIVE = "status IN ('running', 'paused', 'stopping')"
+_ALIVE = "status IN ('running', 'paused', 'stopping', 'initialized')"
 
 
 def stop(ctx: Context, op: ops.StopContainers) -> Report:
@@ -219,7 +242,28 @@ def cleanup(ctx: Context, op: ops.CleanupContainers) -> Report:
         for name in op.names:
             restart(ctx, name)
         return Report()
-    return each(ctx, op, lifecycle.cleanup)
+    def clean(container: Container) -> None:
+        lifecycle.cleanup(container)
+        if op.remove or op.remove_image:
+            from podling.core import image_removal, removal
+
+            removal.remove_one(container, force=False, volumes=True)
+            if op.remove_image and container.image_id:
+                image_removal.remove(ctx, [container.image_id], False, True, False)
+
+    return each(ctx, op, clean)
+
+
+def cleanup_exec(ctx: Context, op: ops.CleanupExec) -> None:
+    from podling.core import exec as sessions
+
+    sessions.forget(rows.find(ctx, op.name), op.session)
+
+
+def wait_first(ctx: Context, op: ops.WaitFirst) -> tuple[int, str]:
+    from podling.core import lifecycle
+
+    return lifecycle.wait_first(ctx, op.names, op.conditions, op.interval, ignore=op.ignore)
 
 
 def commit(ctx: Context, op: ops.CommitContainer) -> str:

@@ -41,3 +41,21 @@ def prune(ctx: Context, op: ops.PruneSystem) -> Pruned:
     from podling.core.usage import prune
 
     return prune(ctx, op.filters, all=op.all, with_volumes=op.volumes)
+
+
+def reset(ctx: Context, op: ops.ResetSystem) -> None:
+    from podling.core.care import reset
+
+    reset(ctx)
+
+
+def migrate(ctx: Context, op: ops.MigrateSystem) -> list[str]:
+    from podling.core.care import migrate
+
+    return migrate(ctx, op.runtime)
+
+
+def enter(ctx: Context, op: ops.EnterNamespace) -> None:
+    from podling.core.care import check_unshare
+
+    check_unshare()

@@ -1,0 +1,80 @@
+"""unshare, doctor; system reset and migrate."""
+
+from __future__ import annotations
+
+import os
+
+from podling.cli.command import Command
+from podling.cli.flags import Flag
+from podling.engine.catalogue import system as ops
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from podling.cli.app import App
+    from podling.cli.flags import Args
+    from podling.core.doctor import Finding
+
+
+def _unshare(app: App, args: Args) -> int:
+    app.engine.call(ops.EnterNamespace())
+    argv = args.rest or [os.environ.get("SHELL") or "/bin/sh"]
+    app.close()
+    try:
+        os.execvp(argv[0], argv)
+    except OSError as error:
+        app.error(OSError(f"{argv[0]}: {error.strerror}"))
+        return 127 if isinstance(error, FileNotFoundError) else 126
+
+
+def _reset(app: App, args: Args) -> int:
+    if not args.force:
+        settings = app.engine.context.settings
+        what = ("all containers", "all pods", "all images", "all networks", "all volumes", "all secrets")
+        lines = [f"        - {item}" for item in what]
+        lines += [f"        - the folder {settings.root}", f"        - the folder {settings.runroot}"]
+        if not app.confirm("\n".join(["WARNING! This will remove:", *lines])):
+            return 0
+    app.engine.call(ops.ResetSystem())
+    return 0
+
+
+def _migrate(app: App, args: Args) -> int:
+    for id in app.engine.call(ops.MigrateSystem(runtime=args.new_runtime)):
+        app.out(f"stopped {id}")
+    return 0
+
+
+def _doctor(app: App, args: Args) -> int:
+    findings: list[Finding] = app.engine.examine()
+    if args.json:
+        from podling.oci import json
+
+        app.out(json.pretty([finding.to_json() for finding in findings], 2))
+    else:
+        width = max(len(finding.name) for finding in findings)
+        for finding in findings:
+            app.out(f"{finding.state:<5} {finding.name:<{width}}  {finding.found}".rstrip())
+            if finding.fix:
+                app.out(f"      {'':<{width}}  fix: {finding.fix}")
+    return 1 if any(finding.state == "fix" for finding in findings) else 0
+
+
+UNSHARE = Command(
+    _unshare, "[options] [COMMAND [ARG...]]",
+    "Runs a command, or a shell, as root of the user namespace that this user's containers live in.", stop_at_argument=True,
+    examples=("unshare", "unshare ls -l ~/.local/share/podling", "unshare cat /proc/self/uid_map"),
+)  # fmt: skip
+RESET = Command(
+    _reset, "[options]", "Removes everything that this store has: containers, images, volumes, networks, secrets.",
+    Flag("force", "f", "bool", "Do not ask"), most=0, examples=("system reset --force",),
+)  # fmt: skip
+MIGRATE = Command(
+    _migrate, "[options]",
+    "Stops all containers, and has the next command make a user's namespace anew: after /etc/subuid was changed.",
+    Flag("new-runtime", "", "string", "Give all containers another OCI runtime", value="runtime"), most=0,
+    examples=("system migrate", "system migrate --new-runtime runc"),
+)  # fmt: skip
+DOCTOR = Command(
+    _doctor, "[options]", "Checks what an engine needs of this host, and says what to do about what is missing.",
+    Flag("json", "", "bool", "Print as JSON"), most=0, examples=("doctor", "doctor --json"),
+)  # fmt: skip
