@@ -115,6 +115,7 @@ def _make_store(driver: str = "") -> Iterator[Podling]:
         yield engine
     finally:
         engine.end_background()
+        engine("pod", "rm", "-f", "-t", "0", "-a")
         engine("rm", "-f", "-t", "0", "-a")
         for pid in engine.conmons():
             os.kill(pid, signal.SIGKILL)
@@ -136,6 +137,8 @@ def podling(session_store: Podling) -> Iterator[Podling]:
     before = session_store.folders()["layers"]
     yield session_store
     session_store.end_background()
+    if session_store.ok("pod", "ps", "-q"):
+        session_store.ok("pod", "rm", "-f", "-t", "0", "-a")
     session_store("rm", "-f", "-t", "0", "-a")
     assert session_store.mounts() == []
     eventually(lambda: session_store.folders()["bundles"] == [])

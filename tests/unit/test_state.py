@@ -151,7 +151,7 @@ def _shape(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
     return found
 
 
-@pytest.mark.parametrize("version", [1])
+@pytest.mark.parametrize("version", [1, 2])
 def test_older_databases_are_brought_up_to_date(tmp_path: Path, database: Database, version: int) -> None:
     old = str(tmp_path / "old")
     connection = sqlite3.connect(old)
@@ -170,7 +170,7 @@ def test_older_databases_are_brought_up_to_date(tmp_path: Path, database: Databa
     migrated = Database(old)
     assert migrated.row("SELECT id, kind, shelf FROM images") == ("ab", "image", "")
     assert migrated.rows("SELECT * FROM image_past_names") == [("ab", "localhost/a:1")]
-    assert migrated.row("SELECT wanted, mounted, health FROM containers") == (1, 0, "")
+    assert migrated.row("SELECT wanted, mounted, health, pod FROM containers") == (int(version == 1), 0, "", None)
     assert migrated.value("PRAGMA foreign_key_check") is None
     database.rows("SELECT 1")
     assert _shape(migrated.connection) == _shape(database.connection)

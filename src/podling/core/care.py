@@ -17,9 +17,14 @@ def reset(ctx: Context) -> None:
 
     The locks' folder stays to the end, so that a command which runs meanwhile fails clearly instead of writing into nothing.
     """
-    from podling.core import networking, removal, volumes
+    from podling.core import networking, pods, removal, volumes
     from podling.network import networks
 
+    for pod in pods.all_pods(ctx):
+        try:
+            pods.remove(ctx, pod, force=True, timeout=0)
+        except PodlingError as error:
+            ctx.warn(f"pod {pod.name}: {error}")
     for container in every(ctx):
         try:
             removal.remove_one(container, force=True, volumes=True, timeout=0, depend=True)

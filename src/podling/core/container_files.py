@@ -77,6 +77,14 @@ def write_names(container: Container, status: dict[str, Any]) -> dict[str, str]:
 
     config, folder = container.config, container.bundle.folder
     files: dict[str, str] = {}
+    if config.network.startswith("container:") and not (config.dns or config.dns_search or config.dns_option):
+        other = find(container.ctx, config.network[10:]).bundle.folder
+        shared = {"/etc/resolv.conf": f"{other}/resolv.conf"}
+        if not (config.no_hosts or config.add_hosts or config.hosts_file):
+            shared["/etc/hosts"] = f"{other}/hosts"
+        files = {target: path for target, path in shared.items() if os.path.exists(path)}
+        if "/etc/hosts" in files or config.no_hosts:
+            return files
     own = addresses(status)
     hostname = _hostname(config)
     host_address = ""
@@ -103,7 +111,7 @@ def write_names(container: Container, status: dict[str, Any]) -> dict[str, str]:
             added=config.add_hosts,
         )
         files["/etc/hosts"] = _put(folder, "hosts", text)
-    if config.network != "none":
+    if config.network != "none" and "/etc/resolv.conf" not in files:
         servers = config.dns or [server for block in status.values() for server in block.get("dns_server_ips") or ()]
         search = config.dns_search or [
             domain for block in status.values() for domain in block.get("dns_search_domains") or ()

@@ -50,6 +50,8 @@ class Container:
     mounted: int
     health: str
     health_log: str
+    pod: int | None
+    infra: int
 
     def __init__(self, ctx: Context, columns: dict[str, Any]) -> None:
         self.ctx = ctx

@@ -4,34 +4,23 @@ from __future__ import annotations
 
 import os
 
-from podling.config.settings import find_program
-from podling.core import health, idmaps, images, limits, parse, users
+from podling.core import images, limits, pods
+from podling.core.configuration import build_config, top_ids_of
 from podling.core.containers import Container, every, find
 from podling.core.names import random_name
 from podling.core.options import CreateOptions
-from podling.errors import InvalidInput, NameInUse, NoSuchContainer, ProgramMissing, Unsupported
-from podling.linux.proc import outer_uid
+from podling.errors import InvalidInput, NameInUse, NoSuchContainer, NoSuchPod
 from podling.oci import json
-from podling.runtime import cdi
-from podling.runtime.config import ContainerConfig, Mount, Port, SecretUse, Security, UserNamespace
+from podling.runtime.config import ContainerConfig
 from podling.state import sqlite
 from podling.state.database import now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from podling.core.context import Context
     from podling.state.database import Transaction
-
-#: systemd's signal for a halt (systemd.1)
-_SIGRTMIN_3 = 37
-PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
-_PROXIES = ("http_proxy", "https_proxy", "ftp_proxy", "no_proxy")
-#: network modes that ports are published in
-_PUBLISHING = ("bridge", "pasta", "slirp4netns")
-LOG_DRIVERS = ("k8s-file", "json-file", "journald", "none", "passthrough", "passthrough-tty")
 
 
 def create(ctx: Context, options: CreateOptions) -> Container:
@@ -69,7 +58,8 @@ def _claim(path: str) -> str:
     return path
 
 
-def _create(ctx: Context, options: CreateOptions) -> Container:
+def _create(ctx: Context, options: CreateOptions, made_with: pods.Pod | None = None) -> Container:
+    pod = pods.of_options(ctx, options) if options.pod or options.pod_id_file else None
     if options.name:
         check_name(options.name)
         if options.replace:
@@ -86,20 +76,36 @@ def _create(ctx: Context, options: CreateOptions) -> Container:
         rootfs = ""
         image = _image(ctx, options)
         image_config = images.config_of(ctx, image.id).get("config") or {}
-    config = build_config(ctx, options, image_config, lambda: _top_ids(ctx, image))
+    config = build_config(ctx, options, image_config, lambda: top_ids_of(ctx, image))
     config.rootfs = rootfs
     if image:
         config.image_id = image.id
         config.image = _shown_name(options.image, image)
+    if pod:
+        pods.join(ctx, pod, config, options)
     from podling.runtime.spec import check_host
 
     check_host(config)
     ctx.runtime(config.runtime)
-    return _store(ctx, config, image, fixed_name=bool(options.name))
+    if made_with:
+        pods.become_infra(config, made_with)
+    return store(ctx, config, image, fixed_name=bool(options.name), made_with=made_with)
 
 
-def _store(ctx: Context, config: ContainerConfig, image: images.Image | None, *, fixed_name: bool) -> Container:
-    """The row and the layer of a new container."""
+def create_infra(ctx: Context, options: CreateOptions, pod: pods.Pod) -> Container:
+    """A pod, with the container that holds its namespaces: both rows come in one transaction."""
+    return _create(ctx, options, made_with=pod)
+
+
+def store(
+    ctx: Context,
+    config: ContainerConfig,
+    image: images.Image | None,
+    *,
+    fixed_name: bool,
+    made_with: pods.Pod | None = None,
+) -> Container:
+    """The row and the layer of a new container; of the pod too that it is `made_with`."""
     staged = ctx.store.stage(f"container {config.id}", image.layer, writable=True) if image else None
     try:
         while True:
@@ -107,6 +113,8 @@ def _store(ctx: Context, config: ContainerConfig, image: images.Image | None, *,
                 with ctx.db.write() as tx:
                     if staged and image:
                         staged.record(tx, parent=image.layer, chain_id=None)
+                    if made_with:
+                        pods.insert(tx, made_with)
                     key = _insert(tx, config, image.id if image else None, staged.key if staged else None)
                     _add_volumes(tx, config, key)
                 break
@@ -194,18 +202,43 @@ def _insert(tx: Transaction, config: ContainerConfig, image_id: str | None, laye
         id=config.id,
         name=config.name,
         image_id=image_id,
-        image=config.image or config.rootfs,
+        image=config.image or ("" if config.infra else config.rootfs),
         layer=layer,
         created=now(),
         command="\x1f".join(config.argv),
         labels=json.dumps(config.labels),
-        ports=describe_ports(config),
+        ports=describe_ports(config) or _ports_of_pod(tx, config),
         auto_remove=config.auto_remove,
         config=json.dumps(config.to_json()),
         status="created",
+        pod=_pod_key(tx, config),
+        infra=config.infra,
     )
     tx.event("container", "create", config.id, config.name, config.image, json.dumps(config.labels))
     return key
+
+
+def _ports_of_pod(tx: Transaction, config: ContainerConfig) -> str:
+    """A member of a pod that shares its network shows the pod's ports."""
+    if not config.pod or not config.network.startswith("container:"):
+        return ""
+    row = tx.row("SELECT ports FROM containers WHERE id=?", config.network[10:])
+    return str(row[0]) if row else ""
+
+
+def _pod_key(tx: Transaction, config: ContainerConfig) -> int | None:
+    """The key of the container's pod, which may have been removed meanwhile. Containers and pods share their names."""
+    if tx.row("SELECT 1 FROM pods WHERE name=?", config.name):
+        raise NameInUse(
+            f'the name "{config.name}" is in use by a pod: that name is already in use', hint="choose another --name",
+            cause="that name is already in use",
+        )  # fmt: skip
+    if not config.pod:
+        return None
+    row = tx.row("SELECT key FROM pods WHERE id=?", config.pod)
+    if row is None:
+        raise NoSuchPod(config.pod)
+    return int(row[0])
 
 
 def _add_volumes(tx: Transaction, config: ContainerConfig, key: int) -> None:
@@ -252,548 +285,6 @@ def describe_ports(config: ContainerConfig) -> str:
     return ", ".join(shown)
 
 
-# -- the configuration
-def build_config(
-    ctx: Context, options: CreateOptions, image: dict[str, Any], top_ids: Callable[[], tuple[int, int]] = lambda: (0, 0)
-) -> ContainerConfig:
-    """Merge options over the image's configuration. `top_ids` tells the highest uid and gid of the image.
-
-    Raises:
-        InvalidInput: an option that makes no sense, or two that contradict each other.
-    """
-    id = os.urandom(32).hex()
-    network, arguments, networks = _network(ctx, options)
-    if options.rm and options.replace and not options.name:
-        raise InvalidInput("--replace needs --name")
-    entrypoint, command = _argv(options, image)
-    labels = {**(image.get("Labels") or {}), **parse.pairs(_label_lines(options.label_file) + options.label, "--label")}
-    workdir = options.workdir or image.get("WorkingDir") or "/"
-    if not workdir.startswith("/"):
-        raise InvalidInput(f"--workdir {workdir!r}: must be absolute")
-    driver, path, log_size, tag = _logging(ctx, options, id)
-    config = ContainerConfig(
-        id=id,
-        name=options.name or random_name(),
-        entrypoint=entrypoint,
-        command=command,
-        env=_environment(options, image),
-        workdir=os.path.normpath(workdir),
-        workdir_from_image=not options.workdir,
-        user=options.user or idmaps.default_user(options.userns) or image.get("User") or "",
-        groups=[] if "keep-groups" in options.group_add else options.group_add,
-        keep_groups="keep-groups" in options.group_add,
-        userns=_user_namespace(ctx, options, top_ids),
-        host_users=_host_users(options.hostuser),
-        hostname=options.hostname or id[:12],
-        tty=options.tty,
-        stdin=options.interactive,
-        labels=labels,
-        annotations=parse.pairs(options.annotation, "--annotation", bare=False),
-        mounts=_mounts(ctx, options, image),
-        devices=[parse.device(text) for text in options.device if not cdi.is_name(text)],
-        cdi_devices=_cdi_devices(ctx, options),
-        chroot_dirs=[_chroot_dir(path) for path in options.chrootdirs],
-        shm_size_systemd=parse.size(options.shm_size_systemd, "--shm-size-systemd") if options.shm_size_systemd else 0,
-        sdnotify=_sdnotify(options),
-        attach=[stream.lower() for stream in options.attach],
-        device_cgroup_rules=options.device_cgroup_rule,
-        read_only=options.read_only,
-        read_only_tmpfs=options.read_only_tmpfs,
-        init=options.init,
-        init_path=options.init_path,
-        resources=limits.resources(options),
-        security=_security(options),
-        ulimits=options.ulimit,
-        sysctls=parse.pairs(options.sysctl, "--sysctl", bare=False),
-        shm_size=parse.size(options.shm_size, "--shm-size") if options.shm_size else 65536 * 1024,
-        oom_score_adj=options.oom_score_adj,
-        umask=_umask(options.umask),
-        timezone=options.tz,
-        network=network,
-        network_arguments=arguments,
-        networks=list(networks),
-        network_options={name: wanted for name, wanted in networks.items() if any(wanted.values())},
-        ports=[],
-        publish_all=options.publish_all,
-        dns=options.dns,
-        dns_search=options.dns_search,
-        dns_option=options.dns_option,
-        add_hosts=_add_hosts(options.add_host),
-        no_hosts=options.no_hosts,
-        ip=options.ip,
-        mac=options.mac_address,
-        pid_mode=_namespace(ctx, "--pid", options.pid),
-        ipc_mode=_namespace(ctx, "--ipc", options.ipc or "shareable"),
-        uts_mode=_namespace(ctx, "--uts", options.uts),
-        cgroup_mode=_namespace(ctx, "--cgroupns", options.cgroupns or ("host" if options.privileged else "")),
-        cgroup_parent=options.cgroup_parent,
-        cgroups=options.cgroups or "enabled",
-        log_driver=driver,
-        log_path=path,
-        log_size=log_size,
-        log_tag=tag,
-        stop_signal=parse.signal_number(options.stop_signal or image.get("StopSignal") or "TERM"),
-        stop_timeout=10 if options.stop_timeout < 0 else options.stop_timeout,
-        timeout=options.timeout,
-        auto_remove=options.rm,
-        runtime=ctx.settings.runtime,
-        detach_keys=options.detach_keys,
-        pidfile=options.pidfile,
-        conmon_pidfile=options.conmon_pidfile,
-        create_command=options.create_command,
-        health=health.config_of(options, image),
-        requires=_requires(ctx, options.requires),
-        hosts_file=_hosts_file(options.hosts_file),
-        no_hostname=options.no_hostname,
-        passwd=options.passwd,
-        passwd_entry=options.passwd_entry,
-        group_entry=options.group_entry,
-        personality=_personality(options.personality),
-        rdt_class=options.rdt_class,
-        remove_image=options.rmi,
-        secrets=[_secret(ctx, text) for text in options.secret],
-    )
-    config.systemd = _wants_systemd(options.systemd, config.argv)
-    if config.systemd and not (options.stop_signal or image.get("StopSignal")):
-        config.stop_signal = _SIGRTMIN_3
-    if options.seccomp_policy == "image" and not config.security.seccomp:
-        config.security.seccomp = config.labels.get("io.containers.seccomp.profile", "")
-    elif options.seccomp_policy not in ("default", "image"):
-        raise InvalidInput(f"--seccomp-policy {options.seccomp_policy!r}: not one of default, image")
-    if options.kernel_memory:
-        ctx.warn("The --kernel-memory flag is no longer supported. This flag is a noop.")
-    config.restart, config.restart_limit = parse.restart_policy(options.restart or "no")
-    if config.restart != "no" and options.rm:
-        raise InvalidInput("the --rm and --restart options conflict: a container that goes cannot be started again")
-    if config.cgroups not in ("enabled", "disabled"):
-        raise InvalidInput(f"--cgroups {config.cgroups!r}: not one of enabled, disabled")
-    config.ports, config.exposed = _ports(options, image, config)
-    return config
-
-
-def _user_namespace(
-    ctx: Context, options: CreateOptions, top_ids: Callable[[], tuple[int, int]]
-) -> UserNamespace | None:
-    if options.userns in ("", "host") and not (
-        options.uidmap or options.gidmap or options.subuidname or options.subgidname
-    ):
-        return None
-    found = idmaps.mapping(ctx, options, top_ids() if options.userns.startswith("auto") else (0, 0))
-    if "keep-groups" in options.group_add and found.users:
-        raise InvalidInput("--group-add keep-groups needs the host's user namespace", hint="leave --userns out")
-    return found if found.users else None
-
-
-def _top_ids(ctx: Context, image: images.Image | None) -> tuple[int, int]:
-    """The highest ids in passwd and group of an image."""
-    if image is None:
-        return 0, 0
-    from podling.core.changes import view_of
-
-    view = view_of(ctx, image)
-    found = []
-    for path in ("etc/passwd", "etc/group"):
-        text = users.files(view.locate("/" + path))[0 if path == "etc/passwd" else 1]
-        fields = [line.split(":") for line in text.splitlines()]
-        ids = [int(parts[2]) for parts in fields if len(parts) > 2 and parts[2].isdigit() and int(parts[2]) < 65534]
-        found.append(max(ids, default=0))
-    return found[0], found[1]
-
-
-def _cdi_devices(ctx: Context, options: CreateOptions) -> list[str]:
-    """--device and --gpus that name CDI devices, which have to be there now."""
-    names = [text for text in options.device if cdi.is_name(text)]
-    names += [name for text in options.gpus for name in cdi.gpus(text)]
-    if names:
-        cdi.edits(names, ctx.settings.cdi_dirs)
-    return names
-
-
-def _chroot_dir(path: str) -> str:
-    if not path.startswith("/") or ".." in path.split("/"):
-        raise InvalidInput(f"--chrootdirs {path!r}: must be an absolute path in the container")
-    return os.path.normpath(path)
-
-
-def _sdnotify(options: CreateOptions) -> str:
-    from podling.core.sdnotify import MODES
-
-    if options.sdnotify not in MODES:
-        raise InvalidInput(f"--sdnotify {options.sdnotify!r}: not one of {', '.join(MODES)}")
-    if options.sdnotify == "healthy" and not options.health_cmd:
-        raise InvalidInput(
-            '--sdnotify=healthy needs --health-cmd: sdnotify policy "healthy" requires a healthcheck to be set'
-        )
-    return options.sdnotify
-
-
-def _wants_systemd(text: str, argv: list[str]) -> bool:
-    """--systemd: always, or true (the default) and the command is an init that wants it."""
-    if text.lower() not in ("always", "true", "false", "1", "0", "t", "f"):
-        raise InvalidInput(f"--systemd {text!r}: not one of true, false, always")
-    if text.lower() == "always":
-        return True
-    first = argv[0] if argv else ""
-    is_init = first in ("/sbin/init", "/usr/sbin/init", "/usr/local/sbin/init") or os.path.basename(first) == "systemd"
-    return text.lower() in ("true", "1", "t") and is_init
-
-
-def _host_users(names: list[str]) -> list[str]:
-    import pwd
-
-    for name in names:
-        try:
-            pwd.getpwuid(int(name)) if name.isdigit() else pwd.getpwnam(name)
-        except KeyError:
-            raise InvalidInput(f"--hostuser {name!r}: no such user on this host") from None
-    return names
-
-
-def _argv(options: CreateOptions, image: dict[str, Any]) -> tuple[list[str], list[str]]:
-    entrypoint = image.get("Entrypoint") or []
-    command = options.command
-    if options.entrypoint is not None:
-        text = options.entrypoint
-        try:
-            entrypoint = [str(word) for word in json.loads(text)] if text.startswith("[") else [text] if text else []
-        except ValueError:
-            raise InvalidInput(f"--entrypoint {text!r} is not a JSON list") from None
-    elif not command:
-        command = image.get("Cmd") or []
-    if not entrypoint and not command:
-        raise InvalidInput(
-            "no command or entrypoint provided, and no CMD or ENTRYPOINT from image",
-            hint="give a command after the image's name",
-        )
-    return list(entrypoint), list(command)
-
-
-def _environment(options: CreateOptions, image: dict[str, Any]) -> dict[str, str]:
-    env = {"PATH": PATH, "container": "podling"}
-    if options.env_host:
-        env.update(os.environ)
-    if options.http_proxy:
-        env.update({name: os.environ[name] for base in _PROXIES for name in (base, base.upper()) if name in os.environ})
-    if options.tty:
-        env["TERM"] = "xterm"
-    for item in image.get("Env") or ():
-        name, _, value = item.partition("=")
-        env[name] = value
-    if options.unsetenv_all:
-        env = {}
-    for name in options.unsetenv:
-        env.pop(name, None)
-    for item in options.env_merge:
-        name, equals, value = item.partition("=")
-        if not name or not equals:
-            raise InvalidInput(f"--env-merge {item!r}: not NAME=VALUE")
-        env[name] = _expanded(value, env)
-    env.update(parse.environment(options.env, options.env_file))
-    return env
-
-
-def _expanded(text: str, env: dict[str, str]) -> str:
-    """`text` with $NAME and ${NAME} replaced by what the image has."""
-    import re
-
-    return re.sub(r"\$(?:(\w+)|\{(\w+)\})", lambda found: env.get(found.group(1) or found.group(2), ""), text)
-
-
-def _requires(ctx: Context, items: list[str]) -> list[str]:
-    """ID:CONDITION for each of NAME[:CONDITION]."""
-    found = []
-    for text in (part for item in items for part in item.split(",")):
-        name, _, condition = text.partition(":")
-        if condition not in ("", "started", "healthy", "completed"):
-            raise InvalidInput(f"--requires {text!r}: the conditions are started, healthy and completed")
-        found.append(f"{find(ctx, name).id}:{condition or 'started'}")
-    return found
-
-
-def _secret(ctx: Context, text: str) -> SecretUse:
-    """`NAME[,type=mount|env][,target=…][,uid=…][,gid=…][,mode=…]` of --secret."""
-    from podling.core.secrets import find as find_secret
-
-    name, *items = text.split(",")
-    if name.startswith("source="):
-        name = name.removeprefix("source=")
-    values: dict[str, str] = {}
-    for item in items:
-        key, equals, value = item.partition("=")
-        if not equals or key not in ("type", "target", "uid", "gid", "mode", "source"):
-            raise InvalidInput(f"--secret {text!r}: invalid option {item!r}")
-        values[key] = value
-    name = values.get("source", name)
-    kind = values.get("type", "mount")
-    if kind not in ("mount", "env"):
-        raise InvalidInput(f"--secret {text!r}: type {kind!r} is invalid", hint="mount or env")
-    if kind == "env" and values.keys() & {"uid", "gid", "mode"}:
-        raise InvalidInput(f"--secret {text!r}: UID, GID, Mode options cannot be set with secret type env")
-    try:
-        secret = find_secret(ctx, name)
-        target = values.get("target") or secret.name
-        if kind == "mount":
-            target = os.path.normpath(target if target.startswith("/") else f"/run/secrets/{target}")
-        return SecretUse(
-            id=secret.id, name=secret.name, kind=kind, target=target, uid=int(values.get("uid", "0")),
-            gid=int(values.get("gid", "0")), mode=int(values.get("mode", "0444"), 8),
-        )  # fmt: skip
-    except ValueError:
-        raise InvalidInput(f"--secret {text!r}: uid and gid are numbers, mode is octal") from None
-
-
-def _hosts_file(text: str) -> str:
-    if text in ("", "image", "none"):
-        return text
-    if not os.path.isfile(text):
-        raise InvalidInput(f"--hosts-file {text}: no such file", hint="a path, image, or none")
-    return os.path.abspath(text)
-
-
-def _personality(text: str) -> str:
-    if text and text.upper() not in ("LINUX", "LINUX32"):
-        raise InvalidInput(f"--personality {text!r}: not one of LINUX, LINUX32")
-    return text.upper()
-
-
-def _label_lines(files: list[str]) -> list[str]:
-    lines: list[str] = []
-    for path in files:
-        try:
-            with open(path) as file:
-                lines += [line.strip() for line in file if line.strip() and not line.lstrip().startswith("#")]
-        except OSError as error:
-            raise InvalidInput(f"--label-file {path}: {error.strerror}") from None
-    return lines
-
-
-def _mounts(ctx: Context, options: CreateOptions, image: dict[str, Any]) -> list[Mount]:
-    mounts = [parse.volume(text) for text in options.volume]
-    mounts += [found for text in options.mount for found in parse.mounts(text)]
-    for mount in mounts:
-        if mount.kind == "artifact":
-            from podling.core import artifacts
-
-            artifacts.find(ctx, mount.source)
-        if mount.kind == "image":
-            mount.name = images.instance(ctx, images.find(ctx, mount.source)).id
-    mounts += [parse.tmpfs(text) for text in options.tmpfs]
-    taken: dict[str, Mount] = {}
-    for mount in mounts:
-        if mount.target in taken:
-            raise InvalidInput(f"{mount.target}: duplicate mount destination", hint="two options mount something there")
-        taken[mount.target] = mount
-    for inherited in _volumes_from(ctx, options.volumes_from):
-        taken.setdefault(inherited.target, inherited)
-    if options.image_volume not in ("", "anonymous", "bind", "ignore", "tmpfs"):
-        raise InvalidInput(f"--image-volume {options.image_volume!r}: not one of anonymous, ignore, tmpfs")
-    for target in (image.get("Volumes") or ()) if options.image_volume != "ignore" else ():
-        path = os.path.normpath("/" + str(target).lstrip("/"))
-        if path not in taken and path != "/":
-            taken[path] = Mount(kind="tmpfs" if options.image_volume == "tmpfs" else "volume", target=path)
-    for mount in taken.values():
-        if mount.kind == "volume" and not mount.name:
-            mount.name = os.urandom(32).hex()
-    return list(taken.values())
-
-
-def _volumes_from(ctx: Context, items: list[str]) -> list[Mount]:
-    """The volumes and bind mounts of other containers: CONTAINER[:OPTIONS]."""
-    found: list[Mount] = []
-    for text in items:
-        name, _, rest = text.partition(":")
-        options = [option for option in rest.split(",") if option]
-        if unknown := set(options) - {"ro", "rw", "z"}:
-            raise InvalidInput(f"--volumes-from {text!r}: invalid option {sorted(unknown)[0]!r}", hint="ro, rw or z")
-        for mount in find(ctx, name).config.mounts:
-            if mount.kind in ("bind", "volume"):
-                copy = Mount.from_json(mount.to_json())
-                if "ro" in options or "rw" in options:
-                    copy.options = [option for option in copy.options if option not in ("ro", "rw")]
-                copy.options += [option for option in options if option not in copy.options]
-                found.append(copy)
-    return found
-
-
-def _security(options: CreateOptions) -> Security:
-    security = Security(privileged=options.privileged, cap_add=options.cap_add, cap_drop=options.cap_drop)
-    for text in options.security_opt:
-        key, separator, value = text.partition("=")
-        if not separator:
-            key, separator, value = text.partition(":")
-        if key == "no-new-privileges" and value in ("", "true", "false"):
-            security.no_new_privileges = value != "false"
-        elif key == "seccomp" and value:
-            if value != "unconfined" and not os.path.isfile(value):
-                raise InvalidInput(f"--security-opt {text!r}: no such profile")
-            security.seccomp = value if value == "unconfined" else os.path.abspath(value)
-        elif key == "apparmor" and value:
-            security.apparmor = value
-        elif key == "label" and value:  # without SELinux it has no meaning, and with it we set no labels
-            if value != "disable" and os.path.exists("/sys/fs/selinux/enforce"):
-                raise Unsupported(
-                    f"--security-opt {text!r}: SELinux labels cannot be chosen", hint="only label=disable"
-                )
-        elif key in ("mask", "unmask") and value:
-            getattr(security, key).append(value)
-        elif key == "proc-opts" and value:
-            security.proc_opts += value.split(",")
-        elif key == "systempaths" and value == "unconfined":
-            security.unmask.append("ALL")
-        else:
-            raise InvalidInput(f"invalid --security-opt {text!r}")
-    from podling.runtime import capabilities
-
-    capabilities.effective(privileged=options.privileged, add=options.cap_add, drop=options.cap_drop)
-    return security
-
-
-def _umask(text: str) -> str:
-    if not text:
-        return "0022"
-    if len(text) > 4 or not text.isdigit() or "8" in text or "9" in text:
-        raise InvalidInput(f"--umask {text!r}: not an octal number of up to four digits")
-    return text
-
-
-def _add_hosts(items: list[str]) -> list[str]:
-    for item in items:
-        name, colon, address = item.partition(":")
-        if not name or not colon or not address:
-            raise InvalidInput(f"--add-host {item!r}: not HOST:IP")
-        if address != "host-gateway":
-            parse._check_address(address, f"--add-host {item!r}")
-    return items
-
-
-def _namespace(ctx: Context, flag: str, text: str) -> str:
-    """private, host, container:ID (the full id), or ns:PATH; --ipc also knows shareable."""
-    if text in ("", "private"):
-        return "private"
-    if text == "host" or (text == "shareable" and flag == "--ipc"):
-        return text
-    kind, _, rest = text.partition(":")
-    if kind == "container" and rest:
-        return f"container:{find(ctx, rest).id}"
-    if kind == "ns" and rest.startswith("/"):
-        if not os.path.exists(rest):
-            raise InvalidInput(f"{flag} {text!r}: no such namespace")
-        return text
-    raise InvalidInput(f"{flag} {text!r}: unknown mode", hint="private, host, container:NAME or ns:PATH")
-
-
-def _default_network() -> str:
-    """A bridge for root; for a user what needs no privileges, and is there."""
-    if not outer_uid():
-        return "bridge"
-    for name, program in (("pasta", "pasta"), ("slirp4netns", "slirp4netns")):
-        try:
-            find_program(program)
-            return name
-        except ProgramMissing:
-            continue
-    raise ProgramMissing("neither pasta nor slirp4netns is installed", hint="apt install passt, or --network=none")
-
-
-def _network(ctx: Context, options: CreateOptions) -> tuple[str, list[str], dict[str, dict[str, Any]]]:
-    """(mode, arguments of the program behind it, what is asked for on each network of the container's own)."""
-    texts = options.network or [_default_network()]
-    arguments: list[str] = []
-    networks: dict[str, dict[str, Any]] = {}
-    mode = "bridge"
-    for text in texts:
-        if text in ("private", "default"):
-            text = _default_network()
-        if text in ("none", "host"):
-            mode = text
-        elif text.partition(":")[0] in ("pasta", "slirp4netns"):
-            mode, _, rest = text.partition(":")
-            arguments = [argument for argument in rest.split(",") if argument]
-            find_program(mode, package="passt" if mode == "pasta" else mode)
-        elif text.startswith(("container:", "ns:")):
-            mode = _namespace(ctx, "--network", text)
-        else:
-            name, wanted = parse.network_use(text)
-            from podling.network.networks import DEFAULT
-            from podling.network.networks import find as find_network
-
-            found = find_network(DEFAULT if name in ("bridge", "private", "default") else name)
-            if found["name"] in networks:
-                raise InvalidInput(f"--network {text}: the network is named twice")
-            if wanted["aliases"] and not found.get("dns_enabled"):
-                raise InvalidInput(
-                    f"--network {text}: network {found['name']} has no DNS, so an alias has no use there"
-                )
-            networks[found["name"]] = wanted
-    if mode != "bridge" and len(texts) > 1:
-        raise InvalidInput(f"cannot set multiple networks together with the mode {mode}")
-    shown = " ".join(texts)
-    if mode != "bridge" and (options.ip or options.ip6 or options.mac_address or options.network_alias):
-        raise InvalidInput(
-            f"--ip, --ip6, --mac-address and --network-alias need a network of the container's own, not {shown}"
-        )
-    if len(networks) > 1 and (options.ip or options.ip6 or options.mac_address):
-        raise InvalidInput(
-            "--ip, --ip6 and --mac-address can only be set for a single network", hint="--network NAME:ip=…"
-        )
-    for wanted in networks.values():
-        wanted["ips"] += [address for address in (options.ip6,) if address]
-        wanted["aliases"] += options.network_alias
-    if mode not in (*_PUBLISHING, "host") and options.publish:
-        raise InvalidInput(f"--publish has no effect with --network {shown}: no ports can be published there")
-    if mode == "host" and (options.publish or options.publish_all):
-        ctx.warn("Port mappings are discarded when using the host network mode")
-    return mode, arguments, networks
-
-
-def _ports(options: CreateOptions, image: dict[str, Any], config: ContainerConfig) -> tuple[list[Port], list[str]]:
-    exposed = [
-        f"{number}/{protocol}"
-        for text in (*(image.get("ExposedPorts") or ()), *options.expose)
-        for number, protocol in parse.exposed(text)
-    ]
-    if config.network not in _PUBLISHING:
-        return [], exposed
-    ports = [port for text in options.publish for port in parse.publish(text)]
-    if options.publish_all:
-        known = {(port.container_port, port.protocol) for port in ports}
-        for text in exposed:
-            number, _, protocol = text.partition("/")
-            if (int(number), protocol) not in known:
-                ports.append(Port(container_port=int(number), protocol=protocol))
-    for port in ports:
-        if not port.host_port:
-            from podling.network.ports import free_port
-
-            port.host_port = free_port(port.host_ip, port.protocol, port.span)
-    return ports, exposed
-
-
-def _logging(ctx: Context, options: CreateOptions, id: str) -> tuple[str, str, int, str]:
-    driver = options.log_driver or "k8s-file"
-    if driver not in LOG_DRIVERS:
-        raise InvalidInput(
-            f"--log-driver {driver!r}: invalid log driver", hint=f"the drivers are {', '.join(LOG_DRIVERS)}"
-        )
-    path, log_size, tag = "", -1, ""
-    for text in options.log_opt:
-        key, equals, value = text.partition("=")
-        if not equals or key not in ("path", "max-size", "tag"):
-            raise InvalidInput(f"--log-opt {text!r}: not one of path=, max-size=, tag=")
-        if key == "path":
-            path = os.path.abspath(value)
-        elif key == "max-size":
-            log_size = parse.size(value, "--log-opt max-size")
-        else:
-            tag = value
-    if driver == "passthrough" and options.tty:
-        raise InvalidInput("--log-driver=passthrough cannot be used with a terminal (-t)")
-    if driver in ("k8s-file", "json-file"):
-        driver = "k8s-file"
-        path = path or f"{ctx.folder(id)}/ctr.log"
-    return driver, path, log_size, tag
-
-
 # -- another like it
 def duplicate(
     ctx: Context, original: Container, name: str, image_name: str, changes: CreateOptions, given: set[str]
@@ -803,6 +294,17 @@ def duplicate(
     Raises:
         NameInUse, NoSuchImage, InvalidInput.
     """
+    config, image = copied(ctx, original, name, image_name)
+    config.resources = limits.merged(config.resources, changes, given)
+    if changes.pod:
+        pods.adopt(ctx, pods.find(ctx, changes.pod), config)
+    return store(ctx, config, image, fixed_name=bool(name))
+
+
+def copied(
+    ctx: Context, original: Container, name: str, image_name: str = ""
+) -> tuple[ContainerConfig, images.Image | None]:
+    """The configuration of a new container like `original`, and its image."""
     config = ContainerConfig.from_json(json.loads(original.document))
     old_id = config.id
     config.id = os.urandom(32).hex()
@@ -812,7 +314,6 @@ def duplicate(
         config.hostname = config.id[:12]
     if config.log_path == f"{ctx.folder(old_id)}/ctr.log":
         config.log_path = f"{ctx.folder(config.id)}/ctr.log"
-    config.resources = limits.merged(config.resources, changes, given)
     config.mac, config.ip = "", ""
     image = images.by_id(ctx, config.image_id) if config.image_id else None
     if image_name:
@@ -821,4 +322,4 @@ def duplicate(
     for mount in config.mounts:
         if mount.kind == "volume" and len(mount.name) == 64:
             mount.name = os.urandom(32).hex()
-    return _store(ctx, config, image, fixed_name=bool(name))
+    return config, image

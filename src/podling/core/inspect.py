@@ -68,7 +68,7 @@ def inspect(container: Container, size: bool) -> dict[str, Any]:
         "ImageDigest": digest,
         "ImageName": config.image,
         "Rootfs": config.rootfs,
-        "Pod": "",
+        "Pod": config.pod,
         "ResolvConfPath": _existing(f"{bundle.folder}/resolv.conf"),
         "HostnamePath": _existing(f"{bundle.folder}/hostname"),
         "HostsPath": _existing(f"{bundle.folder}/hosts"),
@@ -87,14 +87,14 @@ def inspect(container: Container, size: bool) -> dict[str, Any]:
         "BoundingCaps": caps,
         "ExecIDs": [row[0] for row in ctx.db.rows("SELECT id FROM exec_sessions WHERE container=?", container.key)],
         "GraphDriver": _graph_driver(container),
-        "Mounts": _mounts(container),
+        "Mounts": mounts_of(container),
         "Dependencies": [
             *(mode[10:] for mode in _modes(config) if mode.startswith("container:")),
             *(item.partition(":")[0] for item in config.requires),
         ],
         "NetworkSettings": _network(container),
         "Namespace": "",
-        "IsInfra": False,
+        "IsInfra": config.infra,
         "IsService": False,
         "KubeExitCodePropagation": "invalid",
         "lockNumber": container.key,
@@ -137,7 +137,8 @@ def _graph_driver(container: Container) -> dict[str, Any]:
     return {"Name": "overlay", "Data": data}
 
 
-def _mounts(container: Container) -> list[dict[str, Any]]:
+def mounts_of(container: Container) -> list[dict[str, Any]]:
+    """Its mounts, in the shape of `podman inspect`."""
     found = []
     for mount in container.config.mounts:
         if mount.kind == "tmpfs":
@@ -161,7 +162,8 @@ def _mounts(container: Container) -> list[dict[str, Any]]:
     return found
 
 
-def _port_bindings(config: ContainerConfig) -> dict[str, Any]:
+def port_bindings(config: ContainerConfig) -> dict[str, Any]:
+    """Container port to host addresses, in the shape of `podman inspect`."""
     bindings: dict[str, Any] = {}
     for port in config.ports:
         for offset in range(port.span):
@@ -176,7 +178,7 @@ def _network(container: Container) -> dict[str, Any]:
 
     config = container.config
     ports: dict[str, Any] = dict.fromkeys(config.exposed)
-    ports.update(_port_bindings(config))
+    ports.update(port_bindings(config))
     settings: dict[str, Any] = {
         "EndpointID": "", "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "", "GlobalIPv6Address": "",
         "GlobalIPv6PrefixLen": 0, "MacAddress": "", "Bridge": "", "SandboxID": "", "HairpinMode": False,
@@ -277,7 +279,7 @@ def _host_config(container: Container) -> dict[str, Any]:
             "Size": f"{max(config.log_size, 0)}B",
         },
         "NetworkMode": config.network,
-        "PortBindings": _port_bindings(config),
+        "PortBindings": port_bindings(config),
         "RestartPolicy": {"Name": config.restart, "MaximumRetryCount": config.restart_limit},
         "AutoRemove": bool(container.auto_remove),
         "AutoRemoveImage": config.remove_image,

@@ -89,6 +89,10 @@ def start(
             for action in ("init", "start") if fresh else ("start",):
                 _event(tx, container, action)
         container.load()
+        if container.infra:
+            from podling.core import pod_limits
+
+            pod_limits.apply(container)
         if container.config.health:
             from podling.core import health
 
@@ -238,6 +242,10 @@ def clean_up(container: Container, *, remove: bool = True) -> int:
         from podling.core import restarts
 
         restarts.after_exit(container, code)
+    if ran and container.pod and not container.infra:
+        from podling.core import pods
+
+        pods.member_ended(container)
     if removing and container.config.remove_image:
         _remove_image(container)
     return code

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 FILTERS = (
     "id", "name", "label", "health", "restart-policy", "should-start-on-boot", "status", "exited", "ancestor", "before", "since",
-    "volume", "network", "until", "command",
+    "volume", "network", "until", "command", "pod",
 )  # fmt: skip
 
 
@@ -38,6 +38,9 @@ class ContainerSummary(Record):
     labels_json: str = "{}"
     health: str = ""
     restarts: int = 0
+    pod: str = ""
+    pod_name: str = ""
+    infra: bool = False
     size: int = -1
     root_size: int = -1
 
@@ -50,9 +53,10 @@ class ContainerSummary(Record):
 
 
 _COLUMNS = (
-    "id, name, image, coalesce(image_id, ''), command, created, status, exit_code, pid, started, finished, ports, auto_remove, "
-    "labels, pid_start, layer, health, restarts"
+    "c.id, c.name, image, coalesce(image_id, ''), command, c.created, status, exit_code, pid, started, finished, ports, auto_remove, "
+    "c.labels, pid_start, layer, health, restarts, coalesce(p.id, ''), coalesce(p.name, ''), infra"
 )
+_TABLES = "containers c LEFT JOIN pods p ON p.key=c.pod"
 
 
 def list_containers(ctx: Context, all: bool, filters: list[str], last: int, size: bool) -> list[ContainerSummary]:
@@ -64,7 +68,7 @@ def list_containers(ctx: Context, all: bool, filters: list[str], last: int, size
     stale = False
     match = matcher(ctx, filters) if filters else None
     allowed = {container.id for container in _matching(ctx, match)} if match else None
-    for row in ctx.db.rows(f"SELECT {_COLUMNS} FROM containers {where} ORDER BY created DESC, key DESC"):
+    for row in ctx.db.rows(f"SELECT {_COLUMNS} FROM {_TABLES} {where} ORDER BY c.created DESC, c.key DESC"):
         status, code, finished = row[6], row[7], row[10]
         if status in ALIVE:
             status, code, finished = actual(ctx, row[0], status, row[8], row[14], code, finished)
@@ -76,6 +80,7 @@ def list_containers(ctx: Context, all: bool, filters: list[str], last: int, size
                 id=row[0], name=row[1], image=row[2], image_id=row[3], command=row[4].split("\x1f"), created=row[5], status=status,
                 exit_code=code, pid=row[8] if status in ALIVE else 0, started=row[9], finished=finished, ports=row[11],
                 auto_remove=bool(row[12]), labels_json=row[13], health=row[16], restarts=row[17],
+                pod=row[18], pod_name=row[19], infra=bool(row[20]),
             )
         )  # fmt: skip
         layers.append(row[15])
@@ -141,6 +146,12 @@ def matcher(ctx: Context, filters: list[str]) -> Callable[[Container], bool]:
     before = [containers.find(ctx, value).created for value in wanted.get("before", ())]
     since = [containers.find(ctx, value).created for value in wanted.get("since", ())]
     until = [moment(value, now()) for value in wanted.get("until", ())]
+    pod_keys = {
+        value: {
+            row[0] for row in ctx.db.rows("SELECT key FROM pods WHERE name=? OR substr(id, 1, ?)=?", value, len(value), value)
+        }
+        for value in wanted.get("pod", ())
+    }
 
     def labels(container: Container) -> dict[str, str]:
         found: dict[str, str] = json.loads(container.__dict__["labels"])
@@ -156,6 +167,7 @@ def matcher(ctx: Context, filters: list[str]) -> Callable[[Container], bool]:
         "volume": lambda c, v: any(v in (m.name, m.source, m.target) for m in c.config.mounts),
         "network": lambda c, v: v in (*c.config.networks, c.config.network),
         "command": lambda c, v: c.config.argv[:1] == [v],
+        "pod": lambda c, v: c.pod is not None and c.pod in pod_keys[v],
         "health": lambda c, v: (c.health or "none") == v,
         "restart-policy": lambda c, v: c.config.restart == v,
         "should-start-on-boot": lambda c, v: (bool(c.wanted) and c.config.restart != "no") == boolean(v),

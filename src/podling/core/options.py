@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from podling.oci.record import Record
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import ClassVar
+
 
 class CreateOptions(Record):
     """All options of `create` and `run`. Lists repeat an option; "" and 0 are "not given"."""
@@ -147,12 +151,40 @@ class CreateOptions(Record):
     seccomp_policy: str = "default"
     attach: list[str] = []
     kernel_memory: str = ""
+    #: name or id of a pod, or new:NAME
+    pod: str = ""
+    pod_id_file: str = ""
     userns: str = ""
     uidmap: list[str] = []
     gidmap: list[str] = []
     subuidname: str = ""
     subgidname: str = ""
     hostuser: list[str] = []
+
+
+class PodOptions(Record):
+    """All options of `pod create`. `infra_options` are those of the container that holds the namespaces: networks, ports, volumes."""
+
+    nested: ClassVar[dict[str, type[Record]]] = {"infra_options": CreateOptions}
+
+    infra_options: CreateOptions
+    name: str = ""
+    labels: list[str] = []
+    label_files: list[str] = []
+    infra: bool = True
+    infra_image: str = ""
+    infra_command: str = ""
+    infra_name: str = ""
+    #: kinds of namespaces, separated by commas; "none" for none
+    share: str = "ipc,net,uts"
+    share_parent: bool = True
+    exit_policy: str = "continue"
+    #: restart policy of the containers in it that have none of their own
+    restart: str = ""
+    cgroup_parent: str = ""
+    id_file: str = ""
+    replace: bool = False
+    create_command: list[str] = []
 
 
 class ExecOptions(Record):

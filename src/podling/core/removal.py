@@ -33,14 +33,28 @@ def dependants(container: Container) -> list[Container]:
     return found
 
 
-def remove_one(container: Container, *, force: bool, volumes: bool, timeout: int = -1, depend: bool = False) -> None:
+def remove_one(
+    container: Container,
+    *,
+    force: bool,
+    volumes: bool,
+    timeout: int = -1,
+    depend: bool = False,
+    with_pod: bool = False,
+) -> None:
     """Remove one container; a running one is stopped first with `force`. One that somebody else removes meanwhile is as good.
-    With `depend` those that require it go before it.
+    With `depend` those that require it go before it. A pod's infra container goes only `with_pod`.
 
     Raises:
         StillRunning: it runs or is paused, and `force` is not given.
         Conflict: others require it.
     """
+    if container.infra and not with_pod:
+        raise Conflict(
+            f"container {container.id} is the infra container of pod {container.config.pod} and cannot be removed without "
+            "removing the pod",
+            hint=f"podling pod rm {container.config.pod[:12]}",
+        )
     others = dependants(container)
     if others and not depend:
         raise Conflict(

@@ -9,12 +9,13 @@ from podling.core.options import (
     CreateOptions,
     ExecOptions,
     Platforms,
+    PodOptions,
     SecretOptions,
     VolumeOptions,
 )
 from podling.runtime.streams import Streams
 
 __all__ = [
-    "AddOptions", "ArtifactOptions", "CommitOptions", "CreateOptions", "ExecOptions", "Platforms",
+    "AddOptions", "ArtifactOptions", "CommitOptions", "CreateOptions", "ExecOptions", "Platforms", "PodOptions",
     "SecretOptions", "Streams", "VolumeOptions",
 ]  # fmt: skip

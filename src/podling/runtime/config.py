@@ -193,6 +193,9 @@ class ContainerConfig(Record):
     host_users: list[str] = []
     #: the groups of whoever runs the engine stay with the process
     keep_groups: bool = False
+    #: id of its pod, whose namespaces the `infra` container holds
+    pod: str = ""
+    infra: bool = False
     #: names of CDI devices
     cdi_devices: list[str] = []
     #: folders in the container that get the managed files of /etc too

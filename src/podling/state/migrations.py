@@ -10,7 +10,7 @@ import os
 from podling.errors import StateError
 from podling.state import sqlite
 
-VERSION = 2
+VERSION = 3
 STEPS: dict[int, str] = {
     1: """
 ALTER TABLE images ADD COLUMN kind TEXT NOT NULL DEFAULT 'image';
@@ -73,6 +73,19 @@ CREATE TABLE secrets (
     created INTEGER NOT NULL,
     updated INTEGER NOT NULL
 ) WITHOUT ROWID;
+""",
+    2: """
+CREATE TABLE pods (
+    key     INTEGER PRIMARY KEY AUTOINCREMENT,
+    id      TEXT NOT NULL UNIQUE,
+    name    TEXT NOT NULL UNIQUE,
+    created INTEGER NOT NULL,
+    labels  TEXT NOT NULL DEFAULT '{}',
+    config  TEXT NOT NULL
+);
+ALTER TABLE containers ADD COLUMN pod INTEGER REFERENCES pods (key);
+ALTER TABLE containers ADD COLUMN infra INTEGER NOT NULL DEFAULT 0;
+CREATE INDEX containers_pod ON containers (pod) WHERE pod IS NOT NULL;
 """,
 }
 

@@ -1,4 +1,4 @@
--- The schema, version 2. A change here comes with a step in migrations.py; tests open kept databases of every version.
+-- The schema, version 3. A change here comes with a step in migrations.py; tests open kept databases of every version.
 -- Times are nanoseconds since the epoch. `key` names folders on disk and lock ranges; `id` is what users see.
 
 CREATE TABLE meta (
@@ -107,6 +107,16 @@ CREATE TABLE artifacts (
     created  INTEGER NOT NULL
 ) WITHOUT ROWID;
 
+-- A pod: containers that share namespaces, which its infra container holds.
+CREATE TABLE pods (
+    key     INTEGER PRIMARY KEY AUTOINCREMENT,
+    id      TEXT NOT NULL UNIQUE,
+    name    TEXT NOT NULL UNIQUE,
+    created INTEGER NOT NULL,
+    labels  TEXT NOT NULL DEFAULT '{}',
+    config  TEXT NOT NULL
+);
+
 -- Columns up to `config` change after create by rename and update alone; the others are the container's state.
 CREATE TABLE containers (
     key          INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -121,7 +131,7 @@ CREATE TABLE containers (
     ports        TEXT NOT NULL DEFAULT '',    -- as `ps` shows them
     auto_remove  INTEGER NOT NULL DEFAULT 0,
     config       TEXT NOT NULL,
-    status       TEXT NOT NULL,               -- created, running, paused, stopping, exited
+    status       TEXT NOT NULL,               -- created, initialized, running, paused, stopping, exited
     pid          INTEGER NOT NULL DEFAULT 0,
     pid_start    INTEGER NOT NULL DEFAULT 0,
     conmon_pid   INTEGER NOT NULL DEFAULT 0,
@@ -137,8 +147,11 @@ CREATE TABLE containers (
     wanted       INTEGER NOT NULL DEFAULT 0,  -- it was started, and nobody stopped it: a restart policy, and a boot, start it again
     mounted      INTEGER NOT NULL DEFAULT 0,  -- how often `container mount` mounted its layer
     health       TEXT NOT NULL DEFAULT '',    -- starting, healthy, unhealthy, or nothing
-    health_log   TEXT NOT NULL DEFAULT '{}'   -- what the last checks said: FailingStreak, Log
+    health_log   TEXT NOT NULL DEFAULT '{}',  -- what the last checks said: FailingStreak, Log
+    pod          INTEGER REFERENCES pods (key),
+    infra        INTEGER NOT NULL DEFAULT 0   -- it holds the namespaces of its pod
 );
+CREATE INDEX containers_pod ON containers (pod) WHERE pod IS NOT NULL;
 CREATE INDEX containers_image ON containers (image_id);
 CREATE INDEX containers_layer ON containers (layer);
 CREATE INDEX containers_dirty ON containers (key) WHERE dirty;

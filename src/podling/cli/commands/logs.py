@@ -17,7 +17,8 @@ if TYPE_CHECKING:
 _COLOURS = (37, 31, 33, 34, 35, 36)
 
 
-def _logs(app: App, args: Args) -> int:
+def show(app: App, args: Args) -> int:
+    """`logs`, and `pod logs` with the pod's containers as arguments."""
     if bool(args.rest) == args.latest:
         raise UsageError("logs requires the name or id of at least one container, or --latest")
     if args.follow and len(args.rest) > 1:
@@ -92,7 +93,7 @@ def _flush() -> None:
 
 
 LOGS = Command(
-    _logs,
+    show,
     "[options] CONTAINER [CONTAINER...]",
     "Shows what containers have written; with --follow on until they end.",
     Flag("color", "", "bool", "Colour the names of several containers"),

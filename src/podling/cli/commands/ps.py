@@ -54,6 +54,8 @@ def _ps(app: App, args: Args) -> int:
         raise UsageError(f"invalid --sort {args.sort!r}", hint=f"sort by {', '.join(_SORTS)}")
     if args.quiet and args.format:
         raise UsageError("quiet and format flags cannot be used together")
+    if args.ns and (args.size or args.pod):
+        raise UsageError("--ns cannot be combined with --size or --pod")
     if not args.watch:
         _show(app, args)
         return 0
@@ -83,7 +85,12 @@ def _show(app: App, args: Args) -> None:
     if args.format:
         _formatted(app, args, items, now)
         return
+    if args.ns:
+        _show_namespaces(app, args, items)
+        return
     rows = [] if args.noheading else [["CONTAINER ID", "IMAGE", "COMMAND", "CREATED", "STATUS", "PORTS", "NAMES"]]
+    if args.pod and rows:
+        rows[0] += ["POD ID", "PODNAME"]
     if args.size and rows:
         rows[0].append("SIZE")
     for item in items:
@@ -91,9 +98,40 @@ def _show(app: App, args: Args) -> None:
             item.id[:12] if short else item.id, item.image, _command(item, short), ago(item.created, now), status_text(item, now),
             item.ports, item.name,
         ]  # fmt: skip
+        row += [item.pod[:12] if short else item.pod, item.pod_name] if args.pod else []
         rows.append([*row, _size(item)] if args.size else row)
     if rows:
         app.out(table(rows))
+
+
+_NAMESPACES = (
+    ("CGROUPNS", "cgroup"),
+    ("IPC", "ipc"),
+    ("MNT", "mnt"),
+    ("NET", "net"),
+    ("PIDNS", "pid"),
+    ("USERNS", "user"),
+    ("UTS", "uts"),
+)
+
+
+def _show_namespaces(app: App, args: Args, items: list[ContainerSummary]) -> None:
+    """--ns: the numbers of the namespaces that the first process is in."""
+    rows = [] if args.noheading else [["CONTAINER ID", "NAMES", "PID", *(heading for heading, _ in _NAMESPACES)]]
+    for item in items:
+        numbers = [_namespace(item.pid, kind) for _, kind in _NAMESPACES]
+        rows.append([item.id if args.no_trunc else item.id[:12], item.name, str(item.pid), *numbers])
+    if rows:
+        app.out(table(rows))
+
+
+def _namespace(pid: int, kind: str) -> str:
+    import os
+
+    try:
+        return os.readlink(f"/proc/{pid}/ns/{kind}").partition("[")[2].rstrip("]") if pid else ""
+    except OSError:
+        return ""
 
 
 def _sort(items: list[ContainerSummary], key: str) -> None:
@@ -154,9 +192,9 @@ def _fields(app: App, args: Args, item: ContainerSummary, now: int) -> dict[str,
         "Labels": lambda: dict(item.labels),
         "Label": lambda name: item.labels.get(name, ""),
         "AutoRemove": item.auto_remove,
-        "IsInfra": False,
-        "Pod": "",
-        "PodName": "",
+        "IsInfra": item.infra,
+        "Pod": item.pod[:12] if short else item.pod,
+        "PodName": item.pod_name,
         "Restarts": item.restarts,
         "Mounts": lambda: ",".join(mount["Destination"] for mount in inspect()["Mounts"]),
         "Networks": lambda: ",".join(inspect()["NetworkSettings"].get("Networks", ())),
@@ -188,15 +226,15 @@ def _json(app: App, item: ContainerSummary, now: int) -> dict[str, Any]:
         "Id": item.id,
         "Image": item.image,
         "ImageID": item.image_id,
-        "IsInfra": False,
+        "IsInfra": item.infra,
         "Labels": item.labels or None,
         "Mounts": [mount["Destination"] for mount in document["Mounts"]],
         "Names": [item.name],
         "Namespaces": {},
         "Networks": list(document["NetworkSettings"].get("Networks", ())),
         "Pid": item.pid,
-        "Pod": "",
-        "PodName": "",
+        "Pod": item.pod,
+        "PodName": item.pod_name,
         "Ports": ports or None,
         "Restarts": item.restarts,
         "Size": {"rootFsSize": item.root_size, "rwSize": item.size} if item.size >= 0 else None,
@@ -213,17 +251,21 @@ PS = Command(
     "[options]",
     "Lists containers: those that run, or with --all every one.",
     Flag("all", "a", "bool", "Show all containers, also those that do not run"),
+    Flag("external", "", "bool", "Show the containers of builds too"),
     Flag("filter", "f", "list", "Show only containers that match KEY=VALUE"),
     Flag("format", "", "string", 'Print as JSON ("json") or with a Go template'),
     Flag("last", "n", "int", "Show the N containers created last", -1),
     Flag("latest", "l", "bool", "Show the container created last"),
     Flag("no-trunc", "", "bool", "Show whole ids and commands"),
     Flag("noheading", "", "bool", "Leave the table's heading out"),
+    Flag("ns", "", "bool", "Show the numbers of the namespaces"),
+    Flag("pod", "p", "bool", "Show the pod of each container"),
     Flag("quiet", "q", "bool", "Print the ids only"),
     Flag("size", "s", "bool", "Show the total file sizes"),
     Flag(
         "sort", "", "string", "Sort by command, created, id, image, names, runningfor, size or status", value="choice"
     ),
+    Flag("sync", "", "bool", "Accepted: the state that is shown is always the true one", hidden=True),
     Flag("watch", "w", "int", "Show the list again every so many seconds"),
     most=0,
     examples=("ps -a", 'ps -a --format "{{.ID}}  {{.Image}}  {{.Labels}}  {{.Mounts}}"', "ps --filter label=team=web"),

@@ -106,6 +106,8 @@ CREATE_FLAGS = (
     Flag("interactive", "i", "bool", "Keep standard input open"),
     Flag("ip", "", "string", "IPv4 or IPv6 address of the container"),
     Flag("ip6", "", "string", "IPv6 address of the container"),
+    Flag("pod", "", "string", "Make the container part of a pod: its name, or new:NAME", value="name"),
+    Flag("pod-id-file", "", "string", "Read the pod's id from a file", value="file"),
     Flag("chrootdirs", "", "list", "Folder in the container that gets the managed files of /etc too"),
     Flag("gpus", "", "list", "Give the container GPUs: all, a number, or device=NAME"),
     Flag("kernel-memory", "", "string", "Accepted for Docker's sake; kernels have no such limit any more", hidden=True),

@@ -81,7 +81,7 @@ def _stats(app: App, args: Args) -> int:
 
 
 def _stats_text(batch: list[Sample], args: Args) -> str:
-    rows = [_stats_fields(sample, args) for sample in batch]
+    rows = [_stats_fields(sample, whole=args.no_trunc) for sample in batch]
     if args.format and Format(args.format).is_json:
         from podling.oci import json
 
@@ -90,6 +90,23 @@ def _stats_text(batch: list[Sample], args: Args) -> str:
         return Format(args.format).rows(rows, _STATS_HEADERS)
     heading = [_STATS_HEADERS[column] for column in _STATS_COLUMNS]
     return table([heading, *([str(row[column]) for column in _STATS_COLUMNS] for row in rows)])
+
+
+_POD_COLUMNS = ("Pod", "CID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDS")
+
+
+def show_pod_stats(batch: list[Sample], owner: dict[str, str], format: str) -> str:
+    """`pod stats`: samples with the pods that they belong to (container's id to pod's id)."""
+    rows = [{**_stats_fields(sample), "Pod": owner[sample.id][:12], "CID": sample.id[:12]} for sample in batch]
+    headers = {**_STATS_HEADERS, "Pod": "POD", "CID": "CID"}
+    if format and Format(format).is_json:
+        from podling.oci import json
+
+        return json.pretty([{key: row[key] for key in _POD_COLUMNS} for row in rows], 4)
+    if format:
+        return Format(format).rows(rows, headers)
+    heading = [headers[column] for column in _POD_COLUMNS]
+    return table([heading, *([str(row[column]) for column in _POD_COLUMNS] for row in rows)])
 
 
 def _seconds(nanoseconds: int) -> str:
@@ -102,12 +119,12 @@ def _seconds(nanoseconds: int) -> str:
     return f"{hours}h{minutes}m{text}" if hours else f"{minutes}m{text}" if minutes else text
 
 
-def _stats_fields(sample: Sample, args: Args) -> dict[str, Any]:
+def _stats_fields(sample: Sample, *, whole: bool = False) -> dict[str, Any]:
     def size(number: int) -> str:
         return human_size(number, space=False)
 
     return {
-        "ID": sample.id if args.no_trunc else sample.id[:12], "ContainerID": sample.id, "Name": sample.name,
+        "ID": sample.id if whole else sample.id[:12], "ContainerID": sample.id, "Name": sample.name,
         "CPUPerc": f"{sample.cpu_percent:.2f}%", "CPU": sample.cpu_percent, "AVGCPU": f"{sample.average_percent:.2f}%",
         "AvgCPU": sample.average_percent, "MemUsage": f"{size(sample.memory)} / {size(sample.memory_limit)}",
         "MemUsageBytes": f"{sample.memory}B / {sample.memory_limit}B", "MemLimit": sample.memory_limit,
@@ -307,6 +324,7 @@ CLONE = Command(
     Flag("destroy", "", "bool", "Remove the one that was cloned"),
     Flag("force", "f", "bool", "With --destroy, also when it runs"),
     Flag("name", "", "string", "Name of the new container"),
+    Flag("pod", "", "string", "Make the new container part of a pod", value="name"),
     Flag("run", "", "bool", "Start the new container"),
     least=1,
     most=3,

@@ -174,6 +174,7 @@ def remove(ctx: Context, op: ops.RemoveContainers) -> Report:
         lambda container: removal.remove_one(
             container, force=op.force, volumes=op.volumes, timeout=op.timeout, depend=op.depend
         ),
+        "NOT infra",
     )
 
 
