@@ -498,6 +498,8 @@ def wait(ctx: Context, name: str, conditions: list[str], interval: float) -> int
             raise
         return int(known)
     while True:
+        if container.status in ALIVE and not container.is_alive:  # it has just died: conmon is about to say with which code
+            conmon.wait_for_exit_file(container.bundle.exit_file, container.conmon_pid, container.conmon_start)
         status, code, _ = container.truth()
         if status in wanted or (status == "created" and not conditions):
             return code if status == "exited" else -1 if conditions else 0
