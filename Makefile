@@ -3,12 +3,13 @@ SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 VENV ?= .venv
 PYTHON := $(VENV)/bin/python
 PARTS := python3-venv conmon crun netavark aardvark-dns passt uidmap catatonit fuse-overlayfs iptables nftables busybox-static \
-	libseccomp2 ca-certificates
-TEST_PARTS := systemd docker-registry apache2-utils openssl runc skopeo iproute2 podman gpg gpg-agent openssh-server
+	libseccomp2 libnftables1 ca-certificates
+TEST_PARTS := systemd docker-registry apache2-utils openssl runc skopeo iproute2 podman gpg gpg-agent openssh-server \
+	criu qemu-system-x86 mmdebstrap e2fsprogs cpio
 # the oldest interpreter that is new enough; Debian's own where there is one
 BASE := $(firstword $(wildcard /usr/bin/python3.1[1-9] /usr/bin/python3) python3)
 
-.PHONY: help parts install demo test-parts test check unit bench clean
+.PHONY: help parts install demo test-parts test test-vm check unit bench clean
 
 help: ## show this list
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' Makefile | expand -t 20
@@ -36,6 +37,9 @@ test-parts: parts $(VENV)/bin/python
 test: test-parts check ## install what tests need and run them all
 	@$(SUDO) ./tests/prepare-host
 	@$(SUDO) $(PYTHON) -m pytest -n auto --dist loadgroup
+
+test-vm: test-parts ## run what needs systemd, cgroup v2 or CRIU in a guest: more of it than `make test` does
+	@$(SUDO) env PODLING_TEST_VM=1 $(PYTHON) -m pytest tests/vm -s
 
 unit: test-parts ## run the tests that need no root
 	@$(PYTHON) -m pytest tests/unit

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import flags
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
@@ -14,3 +16,11 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.root)
             if os.geteuid():
                 item.add_marker(pytest.mark.skip(reason="needs root"))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """With PODLING_FLAGS_USED, an empty folder: the flags that no test of this run used."""
+    if flags.FOLDER and not hasattr(terminalreporter.config, "workerinput"):
+        missing = flags.missing()
+        terminalreporter.section(f"flags that no test used: {len(missing)}")
+        terminalreporter.write("\n".join(missing) + "\n")

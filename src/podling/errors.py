@@ -114,9 +114,7 @@ class NoSuchPod(NotFound):
     reference = "no-such-pod"
 
     def __init__(self, name: str) -> None:
-        super().__init__(
-            f"no pod with name or ID {name} found: no such pod", hint="`podling pod ps` lists the pods"
-        )
+        super().__init__(f"no pod with name or ID {name} found: no such pod", hint="`podling pod ps` lists the pods")
 
 
 class Unsupported(PodlingError):

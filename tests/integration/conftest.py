@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import signal
@@ -13,6 +14,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests import flags
 
 IMAGE = "localhost/busybox"
 
@@ -29,6 +32,7 @@ class Podling:
         self.env = {key: value for key, value in os.environ.items() if not key.startswith(("CONTAINERS_", "REGISTRY_"))}
 
     def argv(self, *args: str) -> list[str]:
+        flags.note([*args])
         return [sys.executable, "-m", "podling", *self.flags, *args]
 
     def __call__(
@@ -158,3 +162,14 @@ def fresh() -> Iterator[Podling]:
 def any_driver(request: pytest.FixtureRequest) -> Iterator[Podling]:
     """An empty store, once with each driver."""
     yield from _make_store(request.param)
+
+
+@contextlib.contextmanager
+def with_backend(podling: Podling, name: str) -> Iterator[None]:
+    """The store, with this network back end."""
+    flag = f"--network-backend={name}"
+    podling.flags.append(flag)
+    try:
+        yield
+    finally:
+        podling.flags.remove(flag)

@@ -9,14 +9,24 @@ import socket
 import subprocess
 import time
 import urllib.request
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .conftest import IMAGE, Podling, eventually
+from .conftest import IMAGE, Podling, eventually, with_backend
 from .registry import free_port
 
 pytestmark = pytest.mark.xdist_group("network")
+
+
+@pytest.fixture(autouse=True, params=["native", "netavark"])
+def backend(podling: Podling, request: pytest.FixtureRequest) -> Iterator[str]:
+    """Everything here holds whoever sets up the bridges."""
+    with with_backend(podling, request.param):
+        yield request.param
+
+
 SERVE = "mkdir /www; echo hello > /www/index.html; exec httpd -f -p {port} -h /www"
 
 
@@ -37,6 +47,8 @@ def no_network_left(podling: Podling) -> None:
     assert list(Path("/run/netns").glob("podling-*")) == []
     rules = subprocess.run(["iptables-save"], capture_output=True, text=True).stdout
     assert not re.search(r"--to-destination 10\.87\.", rules)
+    ours = subprocess.run(["nft", "list", "table", "inet", "podling"], capture_output=True, text=True).stdout
+    assert "10.87." not in ours
 
 
 def test_addresses_and_hosts(podling: Podling) -> None:

@@ -217,7 +217,7 @@ def test_stats(podling: Podling) -> None:
     assert set(row) == {
         "id", "name", "cpu_time", "cpu_percent", "avg_cpu", "mem_usage", "mem_percent", "net_io", "block_io", "pids",
     }  # fmt: skip
-    assert float(row["cpu_percent"].rstrip("%")) > 20 and row["mem_usage"].endswith("/ 67.1MB") and row["pids"] == "1"
+    assert float(row["cpu_percent"].rstrip("%")) > 20 and row["mem_usage"].endswith("/ 67.11MB") and row["pids"] == "1"
     text = podling.ok("stats", "--no-stream")
     assert text.splitlines()[0].startswith("ID            NAME")
     watching = podling.background("stats", "-i", "1", "--format", "{{.Name}}")

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import flags
 from tests.integration.conftest import Podling, processes
 
 IMAGE = "localhost/busybox"
@@ -38,6 +39,7 @@ class User(Podling):
         }  # fmt: skip
 
     def argv(self, *args: str) -> list[str]:
+        flags.note([*args])
         return self.command(self._python, "-m", "podling", *self.flags, *args)
 
     def command(self, *argv: str) -> list[str]:

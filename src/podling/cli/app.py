@@ -36,7 +36,7 @@ class App:
             settings = Settings(
                 root=o.root, runroot=o.runroot, tmpdir=o.tmpdir, runtime=o.runtime, runtime_flags=o.runtime_flag, conmon=o.conmon,
                 storage_driver=o.storage_driver, storage_opts=o.storage_opt, cgroup_manager=o.cgroup_manager, log_level=o.log_level,
-                hooks_dirs=o.hooks_dir, cdi_dirs=o.cdi_spec_dir,
+                hooks_dirs=o.hooks_dir, cdi_dirs=o.cdi_spec_dir, network_backend=o.network_backend,
             )  # fmt: skip
             self._engine = Engine(
                 settings, warn=self.warn, progress=self.progress, meter=self._meter if self._bars else None,

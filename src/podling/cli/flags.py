@@ -23,10 +23,10 @@ class Flag:
 
     `kind`: bool, tristate (a bool that may be left open), string, int, float, list (repeatable) or slice (repeatable, commas
     separate). `value` names the value in help; `bare` is what the flag means without a value, where it may stand alone. A
-    `hidden` one is not in help: it is there for the scripts of others.
+    `hidden` one is not in help: it is there for the scripts of others. An `inherited` one of the engine may follow a command too.
     """
 
-    __slots__ = ("bare", "default", "field", "help", "hidden", "kind", "name", "short", "value")
+    __slots__ = ("bare", "default", "field", "help", "hidden", "inherited", "kind", "name", "short", "value")
 
     def __init__(
         self,
@@ -40,6 +40,7 @@ class Flag:
         value: str = "",
         bare: str | None = None,
         hidden: bool = False,
+        inherited: bool = False,
     ) -> None:
         self.name, self.short, self.kind, self.help = name, short, kind, help
         blank: dict[str, Any] = {"bool": False, "string": "", "int": 0, "float": 0.0, "list": [], "slice": []}
@@ -47,6 +48,7 @@ class Flag:
         self.field = field or name.replace("-", "_")
         self.value = value
         self.hidden = hidden
+        self.inherited = inherited
         self.bare = "true" if kind in ("bool", "tristate") else bare
 
     def convert(self, text: str, before: Any) -> Any:
@@ -105,8 +107,15 @@ class Args:
         return {field: self.__dict__[field] for field in fields}
 
 
-def parse(argv: list[str], flags: tuple[Flag, ...], *, stop_at_argument: bool = False) -> Args:
-    """Read `argv`. With `stop_at_argument` the first argument ends the flags, as `run IMAGE COMMAND` needs it.
+def parse(
+    argv: list[str],
+    flags: tuple[Flag, ...],
+    *,
+    stop_at_argument: bool = False,
+    outer: tuple[tuple[Flag, ...], Args] | None = None,
+) -> Args:
+    """Read `argv`. With `stop_at_argument` the first argument ends the flags, as `run IMAGE COMMAND` needs it. Long flags that are
+    not among `flags` may be `outer` ones, the engine's own: those go where the others of them are.
 
     Raises:
         UsageError: an unknown flag, a missing or a bad value.
@@ -116,7 +125,7 @@ def parse(argv: list[str], flags: tuple[Flag, ...], *, stop_at_argument: bool = 
     short = {flag.short: flag for flag in flags if flag.short}
     position = 0
 
-    def take(flag: Flag, text: str) -> None:
+    def take(flag: Flag, text: str, args: Args = args) -> None:
         before = args.__dict__[flag.field] if flag.field in args.given else []
         args.__dict__[flag.field] = flag.convert(text, before)
         args.given.add(flag.field)
@@ -136,12 +145,14 @@ def parse(argv: list[str], flags: tuple[Flag, ...], *, stop_at_argument: bool = 
             break
         if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
-            flag = long.get(name)
+            flag, target = long.get(name), args
+            if flag is None and outer:
+                flag, target = next((item for item in outer[0] if item.name == name and item.inherited), None), outer[1]
             if flag is None:
                 raise UsageError(f"unknown flag: --{name}", hint=_close("--", name, long))
             if not equals:
                 value = flag.bare if flag.bare is not None else next_value(flag, f"--{name}")
-            take(flag, value)
+            take(flag, value, target)
         elif word.startswith("-") and len(word) > 1:
             _cluster(word[1:], short, take, next_value)
         else:

@@ -57,7 +57,10 @@ def run(argv: list[str]) -> int:
             return _group(path, rest, options.help or not rest)
         command = table.load(path)
         try:
-            args = parse(rest, command.flags, stop_at_argument=command.stop_at_argument)
+            args = parse(
+                rest, command.flags, stop_at_argument=command.stop_at_argument, outer=(table.GLOBAL_FLAGS, options)
+            )
+            table.check_globals(options)
             if args.help:
                 from podling.cli.help import command_help
 

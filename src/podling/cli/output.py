@@ -80,14 +80,14 @@ def print_rows(
         app.out(text)
 
 
-def human_size(size: float, *, space: bool = True) -> str:
+def human_size(size: float, *, space: bool = True, digits: int = 3) -> str:
     """Three significant digits, powers of 1000: `4.33 MB`."""
     units = ("B", "kB", "MB", "GB", "TB", "PB", "EB")
     position = 0
     while size >= 1000 and position < len(units) - 1:
         size /= 1000
         position += 1
-    number = f"{size:.3g}"
+    number = f"{size:.{digits}g}"
     if "e" in number:
         number = str(round(size))
     return f"{number}{' ' if space else ''}{units[position]}"

@@ -9,32 +9,29 @@ if TYPE_CHECKING:
     from podling.cli.command import Command
 
 GLOBAL_FLAGS = (
-    Flag("cdi-spec-dir", "", "list", "Folder with files that describe CDI devices", value="path"),
-    Flag("cgroup-manager", "", "string", 'Cgroup manager to use ("cgroupfs"|"systemd")'),
-    Flag("conmon", "", "string", "Path of the conmon binary", value="path"),
+    Flag("cdi-spec-dir", "", "list", "Folder with files that describe CDI devices", value="path", inherited=True),
+    Flag("cgroup-manager", "", "string", 'Cgroup manager to use ("cgroupfs"|"systemd")', inherited=True),
+    Flag("conmon", "", "string", "Path of the conmon binary", value="path", inherited=True),
+    Flag("debug", "D", "bool", "The same as --log-level=debug", hidden=True),
     Flag("help", "h", "bool", "Show this help"),
-    Flag("hooks-dir", "", "list", "Folder with OCI hooks", value="path"),
-    Flag(
-        "log-level",
-        "",
-        "string",
-        "Log messages at and above this level (trace, debug, info, warn, error, fatal, panic)",
-        "warn",
-    ),
-    Flag("root", "", "string", "Path to the folder that holds images, containers and the database", value="path"),
-    Flag("runroot", "", "string", "Path to the folder that holds runtime state, void after a reboot", value="path"),
-    Flag("runtime", "", "string", "OCI runtime to run containers with: a name, or a path", "crun"),
-    Flag("runtime-flag", "", "list", "Add a global flag for the OCI runtime"),
-    Flag("storage-driver", "", "string", 'Storage driver ("overlay"|"vfs")'),
-    Flag("storage-opt", "", "list", "Option of the storage driver, such as overlay.mount_program=PATH"),
-    Flag("tmpdir", "", "string", "Path to the folder for exit files and sockets", value="path"),
+    Flag("hooks-dir", "", "list", "Folder with OCI hooks", value="path", inherited=True),
+    Flag("log-level", "", "string", "Log from this level on: trace, debug, info, warn, error, fatal, panic", "warn", inherited=True),
+    Flag("network-backend", "", "string", 'Who sets up bridges ("native"|"netavark")', inherited=True),
+    Flag("root", "", "string", "Path to the folder that holds images, containers and the database", value="path", inherited=True),
+    Flag("runroot", "", "string", "Path to the folder that holds runtime state, void after a reboot", value="path", inherited=True),
+    Flag("runtime", "", "string", "OCI runtime to run containers with: a name, or a path", "crun", inherited=True),
+    Flag("runtime-flag", "", "list", "Add a global flag for the OCI runtime", inherited=True),
+    Flag("storage-driver", "", "string", 'Storage driver ("overlay"|"vfs")', inherited=True),
+    Flag("storage-opt", "", "list", "Option of the storage driver, such as overlay.mount_program=PATH", inherited=True),
+    Flag("tmpdir", "", "string", "Path to the folder for exit files and sockets", value="path", inherited=True),
     Flag("version", "v", "bool", "Show the version"),
-)
+)  # fmt: skip
 LOG_LEVELS = ("trace", "debug", "info", "warn", "warning", "error", "fatal", "panic")
 
 #: path: (module below podling.cli.commands, name in it, summary)
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "attach": ("run", "ATTACH", "Attach to a running container"),
+    "auto-update": ("autoupdate", "AUTO_UPDATE", "Give containers the newer images of their names"),
     "commit": ("containers", "COMMIT", "Make an image of a container's changes"),
     "cp": ("upkeep", "CP", "Copy files between a container and the host"),
     "create": ("run", "CREATE", "Create but do not start a container"),
@@ -90,6 +87,8 @@ for _name in ("history", "import", "load", "pull", "push", "save", "search", "ta
 COMMANDS["container inspect"] = ("inspect", "CONTAINER_INSPECT", "Show the details of containers")
 COMMANDS["container exists"] = ("containers", "EXISTS", "Check if a container exists")
 COMMANDS["container clone"] = ("upkeep", "CLONE", "Make a container like another one")
+COMMANDS["container checkpoint"] = ("checkpoint", "CHECKPOINT", "Freeze running containers into files")
+COMMANDS["container restore"] = ("checkpoint", "RESTORE", "Let containers go on from their checkpoints")
 COMMANDS["container init"] = ("lifecycle", "INIT", "Make containers ready for a start")
 COMMANDS["container runlabel"] = ("runlabel", "RUNLABEL", "Run the command in an image's label")
 COMMANDS["container prune"] = ("upkeep", "PRUNE", "Remove all containers that do not run")
@@ -213,6 +212,9 @@ ALIASES = {
 
 
 def check_globals(options: Args) -> None:
+    """What the engine's own flags say must make sense."""
+    if options.debug:
+        options.__dict__["log_level"] = "debug"
     if options.log_level not in LOG_LEVELS:
         raise UsageError(
             f"log level {options.log_level!r} is not supported", hint=f"the levels are {', '.join(LOG_LEVELS)}"

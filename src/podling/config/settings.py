@@ -27,6 +27,8 @@ class Settings(Record):
     storage_driver: str = ""
     storage_opts: list[str] = []
     cgroup_manager: str = ""
+    #: native or netavark; "": native where it can do it
+    network_backend: str = ""
     log_level: str = "warn"
     #: folders with OCI hooks and with CDI files; none: the usual ones
     hooks_dirs: list[str] = []
@@ -51,6 +53,10 @@ class Settings(Record):
             raise InvalidInput(
                 f"unknown cgroup manager {manager!r}", hint=f"the cgroup managers are {', '.join(CGROUP_MANAGERS)}"
             )
+        if self.network_backend not in ("", "native", "netavark"):
+            raise InvalidInput(
+                f"unknown network backend {self.network_backend!r}", hint="the network backends are native, netavark"
+            )
         values = self.to_json()
         values.update(root=root, runroot=runroot, tmpdir=tmpdir, storage_driver=driver, cgroup_manager=manager)
         return Settings.from_json(values)
@@ -67,6 +73,9 @@ class Settings(Record):
         flags += [f"--runtime-flag={flag}" for flag in self.runtime_flags]
         flags += [f"--storage-opt={option}" for option in self.storage_opts]
         flags += [f"--hooks-dir={folder}" for folder in self.hooks_dirs]
+        flags += [f"--cdi-spec-dir={folder}" for folder in self.cdi_dirs]
+        if self.network_backend:
+            flags.append(f"--network-backend={self.network_backend}")
         if self.conmon:
             flags.append(f"--conmon={self.conmon}")
         if self.storage_driver:

@@ -84,4 +84,3 @@ def check_unshare() -> None:
     """
     if not outer_uid():
         raise InvalidInput("please use unshare with rootless", hint="run it as a user; root needs no namespace")
-

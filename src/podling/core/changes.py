@@ -125,7 +125,7 @@ def _commit(ctx: Context, container: Container, full: str, options: CommitOption
     parent = None if options.squash or base is None else base.layer
     staged = ctx.store.stage("commit", parent)
     try:
-        ctx.store.unpack(staged, _tar(ctx, container, squash=options.squash), parent)
+        ctx.store.unpack(staged, layer_tar(ctx, container, squash=options.squash), parent)
         document = _document(container, known, [*diff_ids, staged.diff_id], options)
         config = json.dumps(document).encode()
         id = digest_of(config).partition(":")[2]
@@ -160,7 +160,8 @@ _CHAIN = (
 )
 
 
-def _tar(ctx: Context, container: Container, *, squash: bool) -> Iterator[bytes]:
+def layer_tar(ctx: Context, container: Container, *, squash: bool = False) -> Iterator[bytes]:
+    """What a container changed, as a layer's tar; with `squash` all that it has."""
     from podling.storage.changes import View, tar_of
 
     assert container.layer

@@ -9,6 +9,7 @@ from podling.core.containers import find
 from podling.core.names import random_name
 from podling.core.options import CreateOptions
 from podling.errors import InvalidInput, Unsupported
+from podling.linux.proc import in_user_namespace
 from podling.oci import json
 from podling.runtime import cdi
 from podling.runtime.config import ContainerConfig, Mount, SecretUse, Security, UserNamespace
@@ -41,10 +42,12 @@ def build_config(
         raise InvalidInput("--replace needs --name")
     entrypoint, command = _argv(options, image)
     labels = {**(image.get("Labels") or {}), **parse.pairs(label_lines(options.label_file) + options.label, "--label")}
+    if unit := os.environ.get("PODMAN_SYSTEMD_UNIT"):  # set by units, for auto-update
+        labels["PODMAN_SYSTEMD_UNIT"] = unit
     workdir = options.workdir or image.get("WorkingDir") or "/"
     if not workdir.startswith("/"):
         raise InvalidInput(f"--workdir {workdir!r}: must be absolute")
-    driver, path, log_size, tag = _logging(ctx, options, id)
+    driver, path, log_size, tag, log_labels = _logging(ctx, options, id)
     config = ContainerConfig(
         id=id,
         name=options.name or random_name(),
@@ -108,6 +111,7 @@ def build_config(
         log_path=path,
         log_size=log_size,
         log_tag=tag,
+        log_labels=log_labels,
         stop_signal=parse.signal_number(options.stop_signal or image.get("StopSignal") or "TERM"),
         stop_timeout=10 if options.stop_timeout < 0 else options.stop_timeout,
         timeout=options.timeout,
@@ -141,8 +145,10 @@ def build_config(
     config.restart, config.restart_limit = parse.restart_policy(options.restart or "no")
     if config.restart != "no" and options.rm:
         raise InvalidInput("the --rm and --restart options conflict: a container that goes cannot be started again")
-    if config.cgroups not in ("enabled", "disabled"):
-        raise InvalidInput(f"--cgroups {config.cgroups!r}: not one of enabled, disabled")
+    if config.cgroups not in ("enabled", "disabled", "no-conmon", "split"):
+        raise InvalidInput(f"--cgroups {config.cgroups!r}: not one of enabled, disabled, no-conmon, split")
+    if config.cgroups == "split" and config.cgroup_parent:
+        raise InvalidInput("--cgroups=split and --cgroup-parent exclude each other")
     config.ports, config.exposed = connections.ports_of(options, image, config)
     return config
 
@@ -418,9 +424,11 @@ def _security(options: CreateOptions) -> Security:
             security.unmask.append("ALL")
         else:
             raise InvalidInput(f"invalid --security-opt {text!r}")
-    from podling.runtime import capabilities
+    from podling.runtime import apparmor, capabilities
 
     capabilities.effective(privileged=options.privileged, add=options.cap_add, drop=options.cap_drop)
+    if not (security.apparmor or security.privileged or in_user_namespace()):
+        security.apparmor = apparmor.default_profile()
     return security
 
 
@@ -432,21 +440,25 @@ def _umask(text: str) -> str:
     return text
 
 
-def _logging(ctx: Context, options: CreateOptions, id: str) -> tuple[str, str, int, str]:
+def _logging(ctx: Context, options: CreateOptions, id: str) -> tuple[str, str, int, str, list[str]]:
+    """(driver, path, size at which the file is rotated, tag, labels)."""
     driver = options.log_driver or "k8s-file"
     if driver not in LOG_DRIVERS:
         raise InvalidInput(
             f"--log-driver {driver!r}: invalid log driver", hint=f"the drivers are {', '.join(LOG_DRIVERS)}"
         )
     path, log_size, tag = "", -1, ""
+    labels: list[str] = []
     for text in options.log_opt:
         key, equals, value = text.partition("=")
-        if not equals or key not in ("path", "max-size", "tag"):
-            raise InvalidInput(f"--log-opt {text!r}: not one of path=, max-size=, tag=")
+        if not equals or key not in ("path", "max-size", "tag", "label"):
+            raise InvalidInput(f"--log-opt {text!r}: not one of path=, max-size=, tag=, label=")
         if key == "path":
             path = os.path.abspath(value)
         elif key == "max-size":
             log_size = parse.size(value, "--log-opt max-size")
+        elif key == "label":
+            labels.append(value)
         else:
             tag = value
     if driver == "passthrough" and options.tty:
@@ -454,4 +466,6 @@ def _logging(ctx: Context, options: CreateOptions, id: str) -> tuple[str, str, i
     if driver in ("k8s-file", "json-file"):
         driver = "k8s-file"
         path = path or f"{ctx.folder(id)}/ctr.log"
-    return driver, path, log_size, tag
+    if labels and driver != "journald":
+        raise InvalidInput("--log-opt label: only the journald log driver has labels")
+    return driver, path, log_size, tag, labels

@@ -17,10 +17,12 @@ from podling.state.database import now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from podling.core.context import Context
     from podling.state.database import Transaction
+    from podling.storage.store import Staged
 
 
 def create(ctx: Context, options: CreateOptions) -> Container:
@@ -74,7 +76,7 @@ def _create(ctx: Context, options: CreateOptions, made_with: pods.Pod | None = N
             raise InvalidInput(f"--rootfs {rootfs}: no such folder")
     else:
         rootfs = ""
-        image = _image(ctx, options)
+        image = find_image(ctx, options)
         image_config = images.config_of(ctx, image.id).get("config") or {}
     config = build_config(ctx, options, image_config, lambda: top_ids_of(ctx, image))
     config.rootfs = rootfs
@@ -104,10 +106,13 @@ def store(
     *,
     fixed_name: bool,
     made_with: pods.Pod | None = None,
+    fill: Callable[[Staged], None] | None = None,
 ) -> Container:
-    """The row and the layer of a new container; of the pod too that it is `made_with`."""
+    """The row and the layer of a new container, which `fill` writes to; of the pod too that it is `made_with`."""
     staged = ctx.store.stage(f"container {config.id}", image.layer, writable=True) if image else None
     try:
+        if staged and fill:
+            fill(staged)
         while True:
             try:
                 with ctx.db.write() as tx:
@@ -130,7 +135,8 @@ def store(
     return every(ctx, f"key={key}")[0]
 
 
-def _image(ctx: Context, options: CreateOptions) -> images.Image:
+def find_image(ctx: Context, options: CreateOptions) -> images.Image:
+    """The image that `options.image` names, pulled where the options say so."""
     image = None
     if options.pull in ("missing", "never") and not options.platform:
         image = images.lookup(ctx, options.image)
@@ -317,7 +323,7 @@ def copied(
     config.mac, config.ip = "", ""
     image = images.by_id(ctx, config.image_id) if config.image_id else None
     if image_name:
-        image = _image(ctx, CreateOptions(image=image_name))
+        image = find_image(ctx, CreateOptions(image=image_name))
         config.image, config.image_id = _shown_name(image_name, image), image.id
     for mount in config.mounts:
         if mount.kind == "volume" and len(mount.name) == 64:

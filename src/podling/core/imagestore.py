@@ -222,7 +222,13 @@ def _unpack_all(
 
 
 def image_of_tar(
-    ctx: Context, chunks: Iterator[bytes], config: dict[str, Any], comment: str, name: str, platform: str = ""
+    ctx: Context,
+    chunks: Iterator[bytes],
+    config: dict[str, Any],
+    comment: str,
+    name: str,
+    platform: str = "",
+    annotations: dict[str, str] | None = None,
 ) -> str:
     """One layer from `chunks`; unlike with a pull its digest is known only after it has been unpacked."""
     staged = ctx.store.stage("import", None)
@@ -240,7 +246,7 @@ def image_of_tar(
             "history": [{"created": created, "created_by": "podling import", "comment": comment}],
         }
         data = json.dumps(document).encode()
-        manifest = manifest_of(data, [(staged.diff_id, staged.size)])
+        manifest = manifest_of(data, [(staged.diff_id, staged.size)], annotations)
         id = digest_of(data).partition(":")[2]
         ctx.store.flush()
         with ctx.db.write() as tx:
@@ -265,12 +271,13 @@ def image_of_tar(
         staged.close()
 
 
-def manifest_of(config: bytes, layers: list[tuple[str, int]]) -> bytes:
+def manifest_of(config: bytes, layers: list[tuple[str, int]], annotations: dict[str, str] | None = None) -> bytes:
     """An OCI manifest for uncompressed layers: (diff id, size)."""
     document = {
         "schemaVersion": 2,
         "mediaType": OCI_MANIFEST,
         "config": Descriptor(media_type=OCI_CONFIG, digest=digest_of(config), size=len(config)).to_wire(),
         "layers": [Descriptor(media_type=OCI_LAYER, digest=diff_id, size=size).to_wire() for diff_id, size in layers],
+        **({"annotations": annotations} if annotations else {}),
     }
     return json.dumps(document).encode()

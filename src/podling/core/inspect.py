@@ -29,6 +29,19 @@ _SIGNALS = {
 }
 
 
+def _checkpoint(container: Container) -> dict[str, Any]:
+    known = json.loads(container.__dict__["checkpoint"])
+    made, restored = known.get("at", 0), known.get("restored", 0)
+    return {
+        **(
+            {"Checkpointed": True, "CheckpointPath": f"{container.ctx.folder(container.id)}/checkpoint"} if made else {}
+        ),
+        "CheckpointedAt": format_time(made),
+        **({"Restored": True} if restored else {}),
+        "RestoredAt": format_time(restored),
+    }
+
+
 def inspect(container: Container, size: bool) -> dict[str, Any]:
     """Everything about a container. `size` adds SizeRw and SizeRootFs, in bytes, which takes a walk over its files."""
     ctx, config = container.ctx, container.config
@@ -61,8 +74,7 @@ def inspect(container: Container, size: bool) -> dict[str, Any]:
             "FinishedAt": format_time(finished),
             "CgroupPath": cgroup_path(config, ctx.settings.cgroup_manager) if alive else "",
             **({"Health": _health(container)} if config.health else {}),
-            "CheckpointedAt": format_time(0),
-            "RestoredAt": format_time(0),
+            **_checkpoint(container),
         },
         "Image": container.image_id or "",
         "ImageDigest": digest,

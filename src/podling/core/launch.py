@@ -7,13 +7,13 @@ import os
 from podling.core import limits, users, volumes
 from podling.core.container_files import final_env, secret_env, write_files, write_names
 from podling.core.containers import Container, find
-from podling.errors import InvalidInput, PortInUse, WrongState
+from podling.errors import InvalidInput, PortInUse, Unsupported, WrongState
 from podling.linux import calls
-from podling.linux.proc import hugetlb_unmounted_hybrid, in_user_namespace, outer_uid
+from podling.linux.proc import hugetlb_unmounted_hybrid, in_user_namespace, outer_uid, own_cgroup
 from podling.network.netns import hold
 from podling.oci import json
 from podling.rootless import subids
-from podling.runtime import cdi, conmon, hooks, spec
+from podling.runtime import apparmor, cdi, conmon, hooks, spec
 from podling.runtime.config import ContainerConfig, Mount
 
 TYPE_CHECKING = False
@@ -21,20 +21,26 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
+    from podling.core.checkpoint import Revival
     from podling.core.context import Context
     from podling.core.lifecycle import Preserved
     from podling.network.netavark import Attachment
     from podling.rootless.subids import Owners
 
 
-def launch(container: Container, preserve: Preserved | None = None) -> tuple[int, int, str]:
+def launch(
+    container: Container, preserve: Preserved | None = None, revival: Revival | None = None
+) -> tuple[int, int, str]:
     """Everything up to the runtime's `create`; (pid, conmon's pid, network status as JSON). `preserve`: descriptors it gets.
+    `revival`: the checkpoint that it is restored from; then it runs.
 
     What fails here leaves things behind for `release_all`, which the caller runs.
     """
     ctx, config = container.ctx, container.config
     bundle = container.bundle
     bundle.make()
+    if config.security.apparmor:
+        apparmor.check(config.security.apparmor)
     owners = container.owners
     root = ctx.store.mount(container.layer, owners) if container.layer else config.rootfs
     identity = users.resolve(root, config.user, config.groups)
@@ -76,7 +82,9 @@ def launch(container: Container, preserve: Preserved | None = None) -> tuple[int
             join=join,
             volumes=sources,
             seccomp_cache=f"{ctx.settings.root}/seccomp",
-            cgroup_path=spec.cgroup_path(config, ctx.settings.cgroup_manager),
+            cgroup_path=split_cgroup(config)
+            if config.cgroups == "split"
+            else spec.cgroup_path(config, ctx.settings.cgroup_manager),
             ready_filter=ctx.runtime(config.runtime).takes_ready_filters,
             unprivileged=in_user_namespace(),
             no_tty_group=_no_tty_group(owners),
@@ -85,7 +93,7 @@ def launch(container: Container, preserve: Preserved | None = None) -> tuple[int
         if config.cdi_devices:
             cdi.apply(document, config.cdi_devices, ctx.settings.cdi_dirs, unprivileged=in_user_namespace())
         document = hooks.apply(document, ctx.settings.hooks_dirs or list(hooks.FOLDERS), binds=bool(config.mounts))
-        pid, conmon_pid = _create(container, document, reserved, preserve)
+        pid, conmon_pid = _create(container, document, reserved, preserve, revival)
         if owners and netns:
             hold(netns, pid)
             status, connected = _connect(container, netns)
@@ -104,6 +112,37 @@ def launch(container: Container, preserve: Preserved | None = None) -> tuple[int
     return pid, conmon_pid, json.dumps(status)
 
 
+def split_cgroup(config: ContainerConfig) -> str:
+    """--cgroups=split: a cgroup for the container below our own, and one beside it for us and conmon (cgroup v2: inner nodes are empty).
+
+    Raises:
+        Unsupported: cgroup v1, or a cgroup that was not delegated to us.
+    """
+    own = own_cgroup()
+    if own is None:
+        raise Unsupported("--cgroups=split needs cgroup v2", hint="--cgroups=enabled")
+    base = own.removesuffix("/supervisor")
+    place = f"/sys/fs/cgroup{base}/supervisor"
+    try:
+        os.makedirs(place, exist_ok=True)
+        if own == base:
+            with open(f"/sys/fs/cgroup{base}/cgroup.procs") as file:
+                pids = file.read().split()
+            for pid in pids:
+                with open(f"{place}/cgroup.procs", "w") as file:
+                    file.write(pid)
+        with open(f"/sys/fs/cgroup{base}/cgroup.controllers") as file:
+            controllers = file.read().split()
+        with open(f"/sys/fs/cgroup{base}/cgroup.subtree_control", "w") as file:
+            file.write(" ".join(f"+{name}" for name in controllers))
+    except OSError as error:
+        raise Unsupported(
+            f"--cgroups=split: the cgroup {base} cannot be divided: {error.strerror}",
+            hint="Delegate=yes in the systemd unit allows it",
+        ) from None
+    return f"{base}/libpod-payload-{config.id}"
+
+
 def _no_tty_group(owners: Owners | None) -> bool:
     """Whether the group 5, which terminals belong to, is not mapped in the container."""
     groups = owners.groups if owners else subids.current("gid") if in_user_namespace() else [(0, 0, 65536)]
@@ -111,11 +150,17 @@ def _no_tty_group(owners: Owners | None) -> bool:
 
 
 def _create(
-    container: Container, document: dict[str, Any], reserved: list[int], preserve: Preserved | None
+    container: Container,
+    document: dict[str, Any],
+    reserved: list[int],
+    preserve: Preserved | None,
+    revival: Revival | None,
 ) -> tuple[int, int]:
     """conmon and the runtime's create; without cgroups where the host's set-up is refused."""
     ctx, config, bundle = container.ctx, container.config, container.bundle
     runtime = ctx.runtime(config.runtime)
+    if config.cgroups == "split":
+        runtime = runtime.without_systemd()
     if config.log_path:
         os.makedirs(os.path.dirname(config.log_path), 0o700, exist_ok=True)
     log = {"k8s-file": f"k8s-file:{config.log_path}", "passthrough-tty": "passthrough"}.get(
@@ -126,18 +171,26 @@ def _create(
     no_cgroups = config.cgroups == "disabled" or unprivileged or hybrid
     wanted = spec.resource_limits(config.resources)
     if unprivileged and (wanted.keys() - {"pids"} or config.resources.pids_limit not in (0, limits.DEFAULT_PIDS)):
-        ctx.warn("limits of resources are ignored: no cgroup is delegated to this user (cgroup v2 and a systemd session do)")
+        ctx.warn(
+            "limits of resources are ignored: no cgroup is delegated to this user (cgroup v2 and a systemd session do)"
+        )
     elif hybrid and not unprivileged and config.cgroups != "disabled":
         ctx.warn(
             "this host's mix of cgroup v1 and v2 is refused by the runtime: the container runs without cgroups and limits"
         )
     if no_cgroups:
         _drop_cgroups(document)
+    if revival:
+        revival.annotate(document, bundle.folder)
     with open(bundle.config, "w") as file:
         file.write(json.dumps(document))
+    restore: list[str] = []
+    if revival:
+        revival.fill(f"{bundle.folder}/shm")
+        restore = [revival.folder, *revival.arguments]
     return conmon.create(
         ctx.settings, runtime, config, bundle, log=log, no_cgroups=no_cgroups, reserved=reserved,
-        preserve=preserve.fds if preserve else [],
+        preserve=preserve.fds if preserve else [], restore=restore,
     )  # fmt: skip
 
 
@@ -153,7 +206,9 @@ def _mount_source(container: Container, position: int, identity: users.Identity)
         return artifacts.lay_out(ctx, mount.source, f"{folder}/merged", mount.subpath)
     source = mount.source or volumes.path_of(ctx, mount.name)
     if mount.subpath:
-        source = _below(source, mount.subpath, f"--mount subpath={mount.subpath}: the volume {mount.name} has no such path")
+        source = _below(
+            source, mount.subpath, f"--mount subpath={mount.subpath}: the volume {mount.name} has no such path"
+        )
     if "O" in mount.options:
         for name in ("upper", "work", "merged"):
             os.makedirs(f"{folder}/{name}", 0o755, exist_ok=True)
@@ -337,7 +392,7 @@ def _connect(container: Container, path: str) -> tuple[dict[str, Any], Callable[
 
 
 def _connect_bridges(container: Container, path: str) -> dict[str, Any]:
-    from podling.network import ipam, netavark, networks
+    from podling.network import backend, ipam, networks
 
     ctx, config = container.ctx, container.config
     mappings = port_mappings(config)
@@ -347,9 +402,7 @@ def _connect_bridges(container: Container, path: str) -> dict[str, Any]:
         with ctx.db.write() as tx:
             tx.run("DELETE FROM leases WHERE container=? AND network=?", container.key, name)
             addresses = ipam.lease(tx, network, container.key, wanted_addresses(config, name))
-        status[name] = netavark.setup(
-            ctx.settings.runroot, attachment_of(config, name, network, path, addresses, mappings)
-        )
+        status[name] = backend.setup(ctx.settings, attachment_of(config, name, network, path, addresses, mappings))
         with ctx.db.write() as tx:
             tx.update("containers", container.key, network=json.dumps(status))
     return status

@@ -67,7 +67,7 @@ def start(
         runtime = ctx.runtime(container.config.runtime)
         fresh = not container.is_alive
         if fresh:
-            _mark_dirty(container)
+            mark_dirty(container)
         try:
             if fresh:
                 pid, conmon_pid, network = launch(container, preserve)
@@ -76,7 +76,7 @@ def start(
             before()
             runtime.start(container.id)
         except BaseException as error:
-            _undo_start(container, error)
+            undo_start(container, error)
             raise
         started = now()
         with ctx.db.write() as tx:
@@ -100,7 +100,7 @@ def start(
     _notify(container, conmon_pid)
 
 
-def _mark_dirty(container: Container) -> None:
+def mark_dirty(container: Container) -> None:
     """Say that things are about to be acquired, after what is left of an earlier run was released."""
     if container.dirty:
         clean_up(container, remove=False)
@@ -124,11 +124,11 @@ def init(container: Container) -> None:
                 f"container {container.id} has already been created in runtime: container state improper",
                 hint=f"podling start {container.name}",
             )
-        _mark_dirty(container)
+        mark_dirty(container)
         try:
             pid, conmon_pid, network = launch(container)
         except BaseException as error:
-            _undo_start(container, error)
+            undo_start(container, error)
             raise
         with container.ctx.db.write() as tx:
             tx.update(
@@ -169,7 +169,8 @@ def _await_required(container: Container, item: str) -> None:
         other.load()
 
 
-def _undo_start(container: Container, error: BaseException) -> None:
+def undo_start(container: Container, error: BaseException) -> None:
+    """Release what a start that failed had acquired, and record why it did."""
     from podling.core.release import release_all
 
     problems = release_all(container)
@@ -498,7 +499,9 @@ def wait(ctx: Context, name: str, conditions: list[str], interval: float) -> int
             raise
         return int(known)
     while True:
-        if container.status in ALIVE and not container.is_alive:  # it has just died: conmon is about to say with which code
+        if (
+            container.status in ALIVE and not container.is_alive
+        ):  # it has just died: conmon is about to say with which code
             conmon.wait_for_exit_file(container.bundle.exit_file, container.conmon_pid, container.conmon_start)
         status, code, _ = container.truth()
         if status in wanted or (status == "created" and not conditions):

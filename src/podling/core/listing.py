@@ -148,7 +148,8 @@ def matcher(ctx: Context, filters: list[str]) -> Callable[[Container], bool]:
     until = [moment(value, now()) for value in wanted.get("until", ())]
     pod_keys = {
         value: {
-            row[0] for row in ctx.db.rows("SELECT key FROM pods WHERE name=? OR substr(id, 1, ?)=?", value, len(value), value)
+            row[0]
+            for row in ctx.db.rows("SELECT key FROM pods WHERE name=? OR substr(id, 1, ?)=?", value, len(value), value)
         }
         for value in wanted.get("pod", ())
     }

@@ -7,7 +7,7 @@ from podling.core.container_files import write_names
 from podling.core.containers import Container, every
 from podling.core.launch import attachment_of, port_mappings, wanted_addresses
 from podling.errors import Conflict, InvalidInput, NotFound, PodlingError
-from podling.network import ipam, netavark, netns, networks
+from podling.network import backend, ipam, native, netns, networks
 from podling.network.networks import NetworkSpec
 from podling.oci import json
 from podling.state.database import now
@@ -103,6 +103,7 @@ def remove(ctx: Context, name: str, *, force: bool, timeout: int = -1) -> str:
     for container in members:
         remove_one(container, force=True, volumes=False, timeout=timeout, depend=True)
     networks.remove(full)
+    native.remove_bridge(document)
     with ctx.db.write() as tx:
         tx.run("DELETE FROM leases WHERE network=?", full)
         tx.run("DELETE FROM meta WHERE name LIKE ?", f"last address {full} %")
@@ -189,8 +190,8 @@ def _join(ctx: Context, container: Container, document: dict[str, Any]) -> dict[
         tx.run("DELETE FROM leases WHERE container=? AND network=?", container.key, name)
         own = ipam.lease(tx, document, container.key, wanted_addresses(config, name))
     try:
-        return netavark.setup(
-            ctx.settings.runroot,
+        return backend.setup(
+            ctx.settings,
             attachment_of(config, name, document, netns.path_of(config.id), own, port_mappings(config)),
         )
     except PodlingError:
@@ -236,7 +237,7 @@ def disconnect(ctx: Context, network: str, name: str, *, force: bool) -> None:
             attachment = attachment_of(
                 config, full, networks.find(full), netns.path_of(config.id), own, port_mappings(config)
             )
-            netavark.teardown(ctx.settings.runroot, attachment)
+            backend.teardown(ctx.settings, attachment, stays=True)
         status.pop(full, None)
         # the others keep their interfaces' names
         options = {other: dict(config.network_options.get(other) or {}) for other in config.networks if other != full}
@@ -271,11 +272,7 @@ def reload(ctx: Context, container: Container) -> None:
                 )
             ]
             attachment = attachment_of(config, name, networks.find(name), path, own, port_mappings(config))
-            try:
-                netavark.teardown(ctx.settings.runroot, attachment)
-            except PodlingError as error:
-                ctx.warn(f"network {name} of container {container.name}: {error.message}")
-            status[name] = netavark.setup(ctx.settings.runroot, attachment)
+            status[name] = backend.refresh(ctx.settings, attachment, status.get(name) or {})
         _record(ctx, container, status)
 
 

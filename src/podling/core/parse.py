@@ -112,6 +112,7 @@ _OPTIONS = frozenset(
     "unbindable runbindable atime noatime diratime nodiratime relatime norelatime strictatime".split()
 )
 
+
 def volume(text: str) -> Mount:
     """`[SOURCE:]TARGET[:OPTIONS]` of -v. A source with a slash at its start or `.` is a path, otherwise a volume's name."""
     parts = text.split(":")

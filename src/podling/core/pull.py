@@ -141,6 +141,26 @@ def _same_platform(stored: str, wanted: Platform, *, explicit: bool) -> bool:
     return not explicit or parts[:2] == [wanted.os, wanted.architecture]
 
 
+def remote_digests(ctx: Context, name: str, access: RegistryAccess) -> list[str]:
+    """The digests that a registry has under a name now: of the manifest, or of the index and of this platform's manifest in it.
+
+    Raises:
+        NotFound, AccessDenied, RegistryError.
+    """
+    from podling.config import registries
+
+    config = registries.load()
+    endpoint = config.endpoints(config.candidates(parse(name))[0])[0]
+    client = connect(endpoint, access, config.helpers)
+    try:
+        body, media_type, digest = client.manifest(endpoint.reference)
+        if media_type in INDEXES:
+            return [digest, choose(body, host_platform(), name).digest]
+        return [digest]
+    finally:
+        client.close()
+
+
 # -- from a registry
 def _pull_one(
     ctx: Context,

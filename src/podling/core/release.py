@@ -91,7 +91,7 @@ def _disconnect(container: Container) -> None:
     if config.network != "bridge":
         return
     from podling.core.launch import addresses, attachment_of, port_mappings
-    from podling.network import netavark, netns, networks
+    from podling.network import backend, native, netns, networks
 
     ctx = container.ctx
     path = netns.path_of(config.id)
@@ -100,11 +100,12 @@ def _disconnect(container: Container) -> None:
     problems: list[PodlingError] = []
     for name in config.networks:
         own = [address for network, address in leased if network == name] or addresses({name: status.get(name, {})})
-        if not own or not os.path.exists(path):
+        network = networks.find(name)
+        if (not own or not os.path.exists(path)) and not native.is_on(config.id, network):
             continue
-        attachment = attachment_of(config, name, networks.find(name), path, own, port_mappings(config))
+        attachment = attachment_of(config, name, network, path, own, port_mappings(config))
         try:
-            netavark.teardown(ctx.settings.runroot, attachment)
+            backend.teardown(ctx.settings, attachment)
         except PodlingError as error:
             if name in status:  # half a set-up may have nothing to take down
                 problems.append(error)

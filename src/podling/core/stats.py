@@ -45,7 +45,8 @@ def stream(ctx: Context, containers: list[Container] | None, interval: float, *,
     before: dict[str, tuple[int, int]] = {}
     if outer_uid() and ctx.settings.cgroup_manager != "systemd":
         raise Unsupported(
-            "stats is not supported in rootless mode without cgroups v2", hint="a systemd session with cgroup v2 delegates them"
+            "stats is not supported in rootless mode without cgroups v2",
+            hint="a systemd session with cgroup v2 delegates them",
         )
     while True:
         chosen = containers

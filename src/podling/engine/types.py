@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from podling.core.checkpoint import CheckpointOptions, RestoreOptions
 from podling.core.options import (
     AddOptions,
     ArtifactOptions,
@@ -16,6 +17,6 @@ from podling.core.options import (
 from podling.runtime.streams import Streams
 
 __all__ = [
-    "AddOptions", "ArtifactOptions", "CommitOptions", "CreateOptions", "ExecOptions", "Platforms", "PodOptions",
-    "SecretOptions", "Streams", "VolumeOptions",
+    "AddOptions", "ArtifactOptions", "CheckpointOptions", "CommitOptions", "CreateOptions", "ExecOptions", "Platforms",
+    "PodOptions", "RestoreOptions", "SecretOptions", "Streams", "VolumeOptions",
 ]  # fmt: skip

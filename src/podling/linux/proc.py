@@ -61,3 +61,11 @@ def is_mounted(path: str) -> bool:
     wanted = path.replace("\\", "\\134").replace(" ", "\\040").replace("\t", "\\011").replace("\n", "\\012")
     with open("/proc/self/mountinfo") as file:
         return any(line.split(" ")[4] == wanted for line in file)
+
+
+def own_cgroup() -> str | None:
+    """The path of our cgroup in the one hierarchy of cgroup v2; None on other hosts."""
+    if not os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
+        return None
+    with open("/proc/self/cgroup") as file:
+        return file.readline().strip().removeprefix("0::")

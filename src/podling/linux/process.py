@@ -87,7 +87,12 @@ def spawn(
                 actions.append((os.POSIX_SPAWN_CLOSE, highest + step))
         words = ["/bin/sh", "-c", 'cd "$0" && exec "$@"', folder, *argv] if folder else list(argv)
         return os.posix_spawn(
-            words[0], words, os.environ if env is None else env, file_actions=actions, setsid=session, setsigdef=_IGNORED
+            words[0],
+            words,
+            os.environ if env is None else env,
+            file_actions=actions,
+            setsid=session,
+            setsigdef=_IGNORED,
         )
     except FileNotFoundError:
         raise ProgramMissing(f"{argv[0]}: no such program") from None

@@ -218,6 +218,7 @@ class ContainerConfig(Record):
     log_path: str = ""
     log_size: int = -1
     log_tag: str = ""
+    log_labels: list[str] = []
     stop_signal: int = 15
     stop_timeout: int = 10
     timeout: int = 0

@@ -11,7 +11,7 @@ import os
 import time
 
 from podling.config.settings import Settings, find_program
-from podling.errors import RuntimeFailed
+from podling.errors import RuntimeFailed, Unsupported
 from podling.linux.proc import is_alive
 from podling.linux.process import spawn
 from podling.runtime.oci_runtime import OCIRuntime, failure
@@ -184,10 +184,12 @@ def create(
     no_cgroups: bool,
     reserved: list[int],
     preserve: list[int],
+    restore: list[str],
 ) -> tuple[int, int]:
     """Start conmon, which has the runtime create the container; (pid of the container's init, pid of conmon).
 
-    `reserved` are sockets that hold the container's host ports for as long as conmon lives; `preserve` are descriptors from 3 on
+    `restore`, where it is not empty, is the folder of a checkpoint and arguments for the runtime, which restores then. `reserved`
+    are sockets that hold the container's host ports for as long as conmon lives; `preserve` are descriptors from 3 on
     that the container gets.
 
     Raises:
@@ -211,6 +213,8 @@ def create(
         arguments += ["--log-size-max", str(config.log_size)]
     if config.log_tag:
         arguments += ["--log-tag", config.log_tag]
+    for label in config.log_labels:
+        arguments += ["--log-label", label]
     if config.tty:
         arguments.append("-t")
     elif config.stdin:  # not with a terminal: conmon would close it when the first client leaves
@@ -221,6 +225,10 @@ def create(
     arguments += ["--exit-command", command[0]]
     for argument in command[1:]:
         arguments += ["--exit-command-arg", argument]
+    if restore:
+        arguments += ["--restore", restore[0]]
+        for argument in restore[1:]:
+            arguments += ["--runtime-opt", argument]
     if preserve:
         arguments += ["--runtime-opt", "--preserve-fds", "--runtime-opt", str(max(preserve) - 2)]
     notify = os.environ.get("NOTIFY_SOCKET", "")
@@ -241,7 +249,7 @@ def _start(
     env = {**_environment(), "_OCI_SYNCPIPE": str(writer)}
     errors = os.memfd_create("conmon", os.MFD_CLOEXEC)
     try:
-        streams = (0, 1, 2) if passthrough else (-1, -1, errors)
+        streams = (0, 1, 2) if passthrough else (-1, errors, errors)  # complaints about options go to standard output
         child = spawn(
             arguments, stdin=streams[0], stdout=streams[1], stderr=streams[2], env=env, keep=[writer, *(reserved or ())]
         )
@@ -252,6 +260,10 @@ def _start(
         if document is None:
             os.lseek(errors, 0, os.SEEK_SET)
             text = os.read(errors, 4000).decode("utf-8", "replace").strip()
+            if "log-label" in text:
+                raise Unsupported(
+                    f"--log-opt label: {arguments[0]} cannot write labels", hint="conmon 2.1.13 and later can"
+                )
             raise failure("conmon ended early", _runtime_log(bundle) or text or "no message")
         pid = int(document.get("data", document.get("pid", -1)))
         if pid > 0:

@@ -26,6 +26,14 @@ class OCIRuntime:
         if systemd_cgroup:
             self.arguments.append("--systemd-cgroup")
 
+    def without_systemd(self) -> OCIRuntime:
+        """The same, with cgroups that it makes itself."""
+        other = OCIRuntime.__new__(OCIRuntime)
+        other.__dict__.update(self.__dict__)
+        other.systemd_cgroup = False
+        other.arguments = [argument for argument in self.arguments if argument != "--systemd-cgroup"]
+        return other
+
     @property
     def signals_directly(self) -> bool:
         return self.name in _NATIVE

@@ -253,7 +253,14 @@ def _mounts(config: ContainerConfig, place: Placement) -> list[dict[str, Any]]:
     if config.cgroup_mode == "private" or not host_network:
         mounts.append(
             _mount(
-                "/sys/fs/cgroup", "cgroup", "cgroup", "rprivate", "nosuid", "noexec", "nodev", "relatime",
+                "/sys/fs/cgroup",
+                "cgroup",
+                "cgroup",
+                "rprivate",
+                "nosuid",
+                "noexec",
+                "nodev",
+                "relatime",
                 *([] if config.systemd else writable),
             )
         )

@@ -10,7 +10,7 @@ import os
 from podling.errors import StateError
 from podling.state import sqlite
 
-VERSION = 3
+VERSION = 4
 STEPS: dict[int, str] = {
     1: """
 ALTER TABLE images ADD COLUMN kind TEXT NOT NULL DEFAULT 'image';
@@ -86,6 +86,9 @@ CREATE TABLE pods (
 ALTER TABLE containers ADD COLUMN pod INTEGER REFERENCES pods (key);
 ALTER TABLE containers ADD COLUMN infra INTEGER NOT NULL DEFAULT 0;
 CREATE INDEX containers_pod ON containers (pod) WHERE pod IS NOT NULL;
+""",
+    3: """
+ALTER TABLE containers ADD COLUMN checkpoint TEXT NOT NULL DEFAULT '{}';
 """,
 }
 

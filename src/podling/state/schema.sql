@@ -149,7 +149,8 @@ CREATE TABLE containers (
     health       TEXT NOT NULL DEFAULT '',    -- starting, healthy, unhealthy, or nothing
     health_log   TEXT NOT NULL DEFAULT '{}',  -- what the last checks said: FailingStreak, Log
     pod          INTEGER REFERENCES pods (key),
-    infra        INTEGER NOT NULL DEFAULT 0   -- it holds the namespaces of its pod
+    infra        INTEGER NOT NULL DEFAULT 0,  -- it holds the namespaces of its pod
+    checkpoint   TEXT NOT NULL DEFAULT '{}'   -- at, network: the checkpoint in its folder; restored: when it last went on from one
 );
 CREATE INDEX containers_pod ON containers (pod) WHERE pod IS NOT NULL;
 CREATE INDEX containers_image ON containers (image_id);

@@ -172,7 +172,10 @@ class Store:
             with (
                 HashedStream(chunks) as stream,
                 Extractor(
-                    f"{staged.folder}/diff", self.driver.whiteouts, recipe=recipe, lookup=lookup,
+                    f"{staged.folder}/diff",
+                    self.driver.whiteouts,
+                    recipe=recipe,
+                    lookup=lookup,
                     ignore_owners=self.ignores_owners,
                 ) as extractor,
             ):
@@ -254,7 +257,9 @@ class Store:
             root = self.driver.root(self.folder(key))
             if not users or not self._is_mounted(root):
                 users = 0
-                root = self._mount_shifted(key, lowers, owners) if owners else self.driver.mount(self.folder(key), lowers)
+                root = (
+                    self._mount_shifted(key, lowers, owners) if owners else self.driver.mount(self.folder(key), lowers)
+                )
             with self.database.write() as tx:
                 tx.update("layers", key, mounts=users + 1)
         return root

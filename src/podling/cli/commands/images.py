@@ -202,7 +202,7 @@ def _tree(app: App, args: Args) -> int:
     lines = [
         f"Image ID: {image.id[:12]}",
         f"Tags:     [{' '.join(image.names)}]",
-        f"Size:     {human_size(image.size, space=False)}",
+        f"Size:     {human_size(image.size, space=False, digits=4)}",
         "Image Layers",
     ]
     for position, layer in enumerate(layers):
@@ -211,7 +211,7 @@ def _tree(app: App, args: Args) -> int:
         mark = "└── " if ends else "├── "
         tops = f" Top Layer of: [{' '.join(layer.tops)}]" if layer.tops else ""
         lines.append(
-            f"{'    ' * layer.depth}{mark}ID: {layer.id[:12]} Size: {human_size(layer.size, space=False)}{tops}"
+            f"{'    ' * layer.depth}{mark}ID: {layer.id[:12]} Size: {human_size(layer.size, space=False, digits=4)}{tops}"
         )
     app.out("\n".join(lines))
     return 0

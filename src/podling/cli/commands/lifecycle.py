@@ -22,7 +22,7 @@ _IGNORE = Flag("ignore", "i", "bool", "It is no error when a container does not 
 _TIME = Flag("time", "t", "int", "Seconds to wait before the container is killed", 10)
 
 
-def _selection(args: Args) -> dict[str, Any]:
+def selection(args: Args) -> dict[str, Any]:
     """The containers that arguments and flags name; exactly one way of naming them is wanted."""
     values = args.__dict__
     ways = {
@@ -59,36 +59,35 @@ def _start(app: App, args: Args) -> int:
         if args.rest or args.all or args.latest or args.filter:
             raise UsageError("--boot takes no further arguments")
         return _finish(app, app.engine.call(ops.StartContainers(boot=True)))
-    return _finish(app, app.engine.call(ops.StartContainers(**_selection(args))))
+    return _finish(app, app.engine.call(ops.StartContainers(**selection(args))))
 
 
 def _stop(app: App, args: Args) -> int:
-    return _finish(app, app.engine.call(ops.StopContainers(**_selection(args), timeout=_timeout(args))))
+    return _finish(app, app.engine.call(ops.StopContainers(**selection(args), timeout=_timeout(args))))
 
 
 def _restart(app: App, args: Args) -> int:
-    selection = _selection(args)
     return _finish(
-        app, app.engine.call(ops.RestartContainers(**selection, timeout=_timeout(args), running=args.running))
+        app, app.engine.call(ops.RestartContainers(**selection(args), timeout=_timeout(args), running=args.running))
     )
 
 
 def _kill(app: App, args: Args) -> int:
-    return _finish(app, app.engine.call(ops.KillContainers(**_selection(args), signal=args.signal)))
+    return _finish(app, app.engine.call(ops.KillContainers(**selection(args), signal=args.signal)))
 
 
 def _pause(app: App, args: Args) -> int:
-    return _finish(app, app.engine.call(ops.PauseContainers(**_selection(args))))
+    return _finish(app, app.engine.call(ops.PauseContainers(**selection(args))))
 
 
 def _unpause(app: App, args: Args) -> int:
-    return _finish(app, app.engine.call(ops.UnpauseContainers(**_selection(args))))
+    return _finish(app, app.engine.call(ops.UnpauseContainers(**selection(args))))
 
 
 def _rm(app: App, args: Args) -> int:
     report = app.engine.call(
         ops.RemoveContainers(
-            **_selection(args),
+            **selection(args),
             force=args.force or "time" in args.given,
             volumes=args.volumes,
             timeout=_timeout(args),
@@ -107,7 +106,7 @@ def _with_missing_code(report: Report) -> Report:
 
 
 def _init(app: App, args: Args) -> int:
-    return _finish(app, app.engine.call(ops.InitContainers(**_selection(args))))
+    return _finish(app, app.engine.call(ops.InitContainers(**selection(args))))
 
 
 def _wait(app: App, args: Args) -> int:
@@ -155,7 +154,7 @@ def _cleanup(app: App, args: Args) -> int:
         app.engine.call(ops.CleanupExec(name=args.rest[0], session=args.exec, remove=True))
         return 0
     report = app.engine.call(
-        ops.CleanupContainers(**_selection(args), restart=args.restart, remove=args.rm, remove_image=args.rmi)
+        ops.CleanupContainers(**selection(args), restart=args.restart, remove=args.rm, remove_image=args.rmi)
     )
     return app.report([], report.errors)
 

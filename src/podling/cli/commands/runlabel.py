@@ -51,7 +51,14 @@ def _words(text: str, *, image: str, name: str, extra: list[str], opts: dict[str
     import shlex
     import string
 
-    values = {**os.environ, **opts, "IMAGE": image, "NAME": name, "PWD": os.getcwd(), "LOGNAME": os.environ.get("USER", "")}
+    values = {
+        **os.environ,
+        **opts,
+        "IMAGE": image,
+        "NAME": name,
+        "PWD": os.getcwd(),
+        "LOGNAME": os.environ.get("USER", ""),
+    }
     words = [string.Template(word).safe_substitute(values) for word in shlex.split(text)]
     plain = {"IMAGE": image, "<image>": image, "NAME": name, "<name>": name}
     words = [plain.get(word, word) for word in words]

@@ -21,7 +21,7 @@ _HEADERS = {"Type": "TYPE", "Total": "TOTAL", "Active": "ACTIVE", "Size": "SIZE"
 
 
 def _size(number: int) -> str:
-    return human_size(number, space=False)
+    return human_size(number, space=False, digits=4)
 
 
 def _row(kind: str, total: int, active: int, size: int, reclaimable: int) -> dict[str, Any]:

@@ -121,7 +121,7 @@ def _seconds(nanoseconds: int) -> str:
 
 def _stats_fields(sample: Sample, *, whole: bool = False) -> dict[str, Any]:
     def size(number: int) -> str:
-        return human_size(number, space=False)
+        return human_size(number, space=False, digits=4)
 
     return {
         "ID": sample.id if whole else sample.id[:12], "ContainerID": sample.id, "Name": sample.name,

@@ -119,7 +119,7 @@ def _prune(app: App, args: Args) -> int:
     done, freed = app.engine.call(ops.PruneVolumes(filters=args.filter))
     if done:
         app.out("\n".join(done))
-    app.progress(f"Total reclaimed space: {human_size(freed, space=False)}")
+    app.progress(f"Total reclaimed space: {human_size(freed, space=False, digits=4)}")
     return 0
 
 

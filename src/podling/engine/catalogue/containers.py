@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from podling.core.checkpoint import CheckpointOptions, RestoreOptions
 from podling.core.options import CommitOptions, CreateOptions, ExecOptions
 from podling.engine.catalogue.base import Operation
 from podling.runtime.streams import Streams
@@ -35,6 +36,22 @@ class StartContainers(Selection):
     route: ClassVar = "POST /libpod/containers/{name}/start"
     boot: bool = False
     preserve_fds: list[int] = []
+
+
+class CheckpointContainers(Selection):
+    """Freeze containers into files; with `options.export` one of them into an archive."""
+
+    executor: ClassVar = "containers:checkpoint"
+    route: ClassVar = "POST /libpod/containers/{name}/checkpoint"
+    options: CheckpointOptions
+
+
+class RestoreContainers(Selection):
+    """Let containers go on from their checkpoints, or one from an archive or an image."""
+
+    executor: ClassVar = "containers:restore"
+    route: ClassVar = "POST /libpod/containers/{name}/restore"
+    options: RestoreOptions
 
 
 class InitContainers(Selection):

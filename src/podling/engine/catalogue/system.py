@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from podling.engine.catalogue.base import Operation
+from podling.engine.catalogue.images import RegistryOperation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,6 +46,14 @@ class PruneSystem(Operation):
     filters: list[str] = []
 
 
+class AutoUpdate(RegistryOperation):
+    """Give containers that ask for it the newer images of their names, by restarting their systemd units."""
+
+    executor: ClassVar = "system:auto_update"
+    dry_run: bool = False
+    rollback: bool = True
+
+
 class ResetSystem(Operation):
     executor: ClassVar = "system:reset"
 
@@ -59,4 +68,3 @@ class EnterNamespace(Operation):
 
     executor: ClassVar = "system:enter"
     writes: ClassVar = False
-

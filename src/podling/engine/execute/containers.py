@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
     from podling.core.containers import Container
     from podling.core.context import Context
+    from podling.core.images import Image
     from podling.core.lifecycle import Preserved
     from podling.core.listing import ContainerSummary
     from podling.engine.catalogue import containers as ops
@@ -243,6 +244,7 @@ def cleanup(ctx: Context, op: ops.CleanupContainers) -> Report:
         for name in op.names:
             restart(ctx, name)
         return Report()
+
     def clean(container: Container) -> None:
         lifecycle.cleanup(container)
         if op.remove or op.remove_image:
@@ -277,3 +279,70 @@ def copy_logs(ctx: Context, op: ops.CopyLogs) -> bool:
     from podling.core import logs
 
     return logs.copy_text(rows.find(ctx, op.name), op.stdout, op.stderr, op.tail)
+
+
+def checkpoint(ctx: Context, op: ops.CheckpointContainers) -> tuple[Report, dict[str, Any]]:
+    from podling.core import checkpoint as checkpoints
+    from podling.core.containers import ALIVE
+
+    timings: list[checkpoints.Timing] = []
+    running = f"status IN ({', '.join(repr(status) for status in ALIVE)})"
+    report = each(ctx, op, lambda container: timings.append(checkpoints.checkpoint(container, op.options)), running)
+    return report, checkpoints.report("checkpoint", timings)
+
+
+def restore(ctx: Context, op: ops.RestoreContainers) -> tuple[Report, dict[str, Any]]:
+    from podling.core import checkpoint as checkpoints
+
+    timings: list[checkpoints.Timing] = []
+
+    def go_on(container: Container) -> None:
+        timings.append(checkpoints.restore(container, op.options))
+
+    report = Report()
+    names = []
+    for name in op.names:
+        image = _checkpoint_image(ctx, name)
+        if image:
+            _revive(ctx, op, report, go_on, image)
+        else:
+            names.append(name)
+    if op.options.archive:
+        _revive(ctx, op, report, go_on)
+    elif names or op.all or op.latest or op.filters:
+        op.names = names
+        stopped = each(ctx, op, go_on, "checkpoint LIKE '%\"at\"%'", tolerated=WrongState)
+        report.done += stopped.done
+        report.errors += stopped.errors
+    return report, checkpoints.report("restore", timings)
+
+
+def _checkpoint_image(ctx: Context, name: str) -> Image | None:
+    """The image of that name that holds a checkpoint, where no container is called so."""
+    from podling.core import checkpoint_archive, images
+
+    try:
+        rows.find(ctx, name)
+        return None
+    except PodlingError:
+        image = images.lookup(ctx, name)
+        return image if image and checkpoint_archive.is_checkpoint(ctx, image) else None
+
+
+def _revive(
+    ctx: Context,
+    op: ops.RestoreContainers,
+    report: Report,
+    go_on: Callable[[Container], None],
+    image: Image | None = None,
+) -> None:
+    """A new container that goes on; it is removed when it cannot."""
+    from podling.core import checkpoint_archive, removal
+
+    container = checkpoint_archive.revive(ctx, op.options, image)
+    try:
+        go_on(container)
+    except BaseException:
+        removal.remove_one(container, force=True, volumes=True)
+        raise
+    report.done.append(container.id)

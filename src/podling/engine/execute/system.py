@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
+    from podling.core.autoupdate import Update
     from podling.core.context import Context
     from podling.core.events import Event
     from podling.core.usage import Pruned, Usage
@@ -41,6 +42,12 @@ def prune(ctx: Context, op: ops.PruneSystem) -> Pruned:
     from podling.core.usage import prune
 
     return prune(ctx, op.filters, all=op.all, with_volumes=op.volumes)
+
+
+def auto_update(ctx: Context, op: ops.AutoUpdate) -> tuple[list[Update], list[Exception]]:
+    from podling.core.autoupdate import auto_update
+
+    return auto_update(ctx, dry_run=op.dry_run, rollback=op.rollback, access=op.access)
 
 
 def reset(ctx: Context, op: ops.ResetSystem) -> None:

@@ -1,0 +1,42 @@
+"""Who sets up bridges: we ourselves (`native`) or netavark. A container stays with the one that put it on a network."""
+
+from __future__ import annotations
+
+from podling.errors import PodlingError
+from podling.network import native, netavark
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from podling.config.settings import Settings
+    from podling.network.netavark import Attachment
+
+
+def setup(settings: Settings, attachment: Attachment) -> dict[str, Any]:
+    """Join a namespace to a network; a status block in netavark's shape."""
+    if settings.network_backend != "netavark" and native.can_do(attachment.network):
+        return native.setup(settings.runroot, attachment)
+    return netavark.setup(settings.runroot, attachment)
+
+
+def teardown(settings: Settings, attachment: Attachment, *, stays: bool = False) -> None:
+    """Remove what `setup` made; what is gone already is no error. `stays`: the namespace goes on without the network."""
+    if native.is_on(attachment.container, attachment.network):
+        native.teardown(settings.runroot, attachment)
+        if stays:
+            native.detach(attachment)
+    else:
+        netavark.teardown(settings.runroot, attachment)
+
+
+def refresh(settings: Settings, attachment: Attachment, status: dict[str, Any]) -> dict[str, Any]:
+    """Make the firewall's part of a connection anew; its status block."""
+    if native.is_on(attachment.container, attachment.network):
+        native.refresh(attachment)
+        return status
+    try:
+        netavark.teardown(settings.runroot, attachment)
+    except PodlingError:  # half of the rules had gone
+        pass
+    return netavark.setup(settings.runroot, attachment)

@@ -1,0 +1,330 @@
+"""Bridges by our own hand: links by rtnetlink, the firewall by one nftables transaction; no program is started.
+
+For the common kind of network: a bridge with addresses that we lease. `/run/podling-networks/BRIDGE/CONTAINER` says who is on a
+bridge and which ports it published; these files are the host's, like bridges and rules, so that several stores (`--root`) can share
+a network.
+
+The veth pair of a container goes with its network namespace. The rules of a network go with its last container, the table with the
+last of all; the bridge stays until the network is removed, since removing one takes the kernel 30 ms.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+
+from podling.network import dns, nftables
+from podling.network.rtnetlink import AF_INET, AF_INET6, Inside, Netlink
+from podling.oci import json
+from podling.state.locks import Locks
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from podling.network.netavark import Attachment
+
+FOLDER = "/run/podling-networks"
+_LOCKS = "/run/lock/podling"
+_OPTIONS = frozenset(("mtu", "isolate", "metric", "no_default_route"))
+
+
+def can_do(network: dict[str, Any]) -> bool:
+    """Whether a network is of the common kind, on a host that has what we need."""
+    if network["driver"] != "bridge" or (network.get("ipam_options") or {}).get("driver", "host-local") != "host-local":
+        return False
+    if set(network.get("options") or ()) - _OPTIONS or not network.get("subnets"):
+        return False
+    if network.get("internal") and network.get(
+        "dns_enabled"
+    ):  # how aardvark-dns wants to be told depends on its version
+        return False
+    # beside Docker, which lets nothing be forwarded, and firewalld, which wants to be told of networks, rules of one's own do not suffice
+    return (
+        not os.path.exists("/sys/class/net/docker0") and not os.path.exists("/run/firewalld") and nftables.is_usable()
+    )
+
+
+def users(bridge: str) -> list[str]:
+    """Ids of the containers on a bridge."""
+    try:
+        return os.listdir(f"{FOLDER}/{bridge}")
+    except FileNotFoundError:
+        return []
+
+
+def is_on(container: str, network: dict[str, Any]) -> bool:
+    """Whether the container was put on the network by us."""
+    return os.path.exists(f"{FOLDER}/{network['network_interface']}/{container}")
+
+
+class _Plan:
+    """A network document, in the words of the kernel."""
+
+    def __init__(self, network: dict[str, Any]) -> None:
+        options = network.get("options") or {}
+        self.bridge: str = network["network_interface"]
+        self.subnets: list[dict[str, str]] = network["subnets"]
+        self.texts = [subnet["subnet"] for subnet in self.subnets]
+        self.internal = bool(network.get("internal"))
+        self.mtu = int(options.get("mtu") or 0)
+        self.metric = int(options.get("metric") or 100)
+        self.isolate = str(options.get("isolate") or "")
+        self.default_route = not self.internal and str(options.get("no_default_route") or "").lower() not in (
+            "true",
+            "1",
+        )
+        self.routes: list[dict[str, Any]] = network.get("routes") or []
+
+    def rules(self) -> str:
+        return nftables.network_commands(self.bridge, self.texts, self.isolate, masquerade=not self.internal)
+
+    def no_rules(self) -> str:
+        return nftables.drop_network(self.bridge, self.texts, self.isolate, masquerade=not self.internal)
+
+
+def _packed(address: str) -> tuple[int, bytes]:
+    family = AF_INET6 if ":" in address else AF_INET
+    return family, socket.inet_pton(family, address)
+
+
+def _random_mac() -> bytes:
+    data = bytearray(os.urandom(6))
+    data[0] = data[0] & 0xFC | 0x02  # locally administered, for one station
+    return bytes(data)
+
+
+def setup(runroot: str, attachment: Attachment) -> dict[str, Any]:
+    """Join a namespace to the network; a status block in netavark's shape.
+
+    Raises:
+        OSError: the kernel refused. NftFailed.
+    """
+    network = attachment.network
+    plan = _Plan(network)
+    mac = bytes.fromhex(attachment.mac.replace(":", "")) if attachment.mac else _random_mac()
+    elements = nftables.port_elements(attachment.ports, attachment.addresses)
+    with Locks(_LOCKS).hold("native", 0):
+        _note(plan.bridge, attachment.container, elements)
+        with Netlink() as host:
+            bridge = _bridge(host, plan, ports=bool(attachment.ports))
+            netns = os.open(attachment.netns, os.O_RDONLY | os.O_CLOEXEC)
+            try:
+                host.make_pair(bridge, netns, attachment.interface, mac, plan.mtu)
+                with Inside(netns), Netlink() as inner:
+                    _inner(inner, plan, attachment)
+            finally:
+                os.close(netns)
+        _publish(plan, elements)
+        gateways = [subnet["gateway"] for subnet in plan.subnets if subnet.get("gateway")]
+        named = bool(network.get("dns_enabled")) and bool(gateways)
+        if named:
+            names = [attachment.name, *attachment.aliases]
+            servers = list(network.get("network_dns_servers") or ())
+            dns.add(runroot, network["name"], gateways, servers, attachment.container, attachment.addresses, names)
+    return _status(plan, attachment, mac, gateways if named else [])
+
+
+def _status(plan: _Plan, attachment: Attachment, mac: bytes, servers: list[str]) -> dict[str, Any]:
+    subnets = []
+    for address, subnet in zip(attachment.addresses, _ordered(plan, attachment.addresses), strict=True):
+        length = subnet["subnet"].rpartition("/")[2]
+        gateway = {"gateway": subnet["gateway"]} if subnet.get("gateway") else {}
+        subnets.append({**gateway, "ipnet": f"{address}/{length}"})
+    return {
+        "dns_search_domains": ["dns.podman"] if servers else [],
+        "dns_server_ips": servers,
+        "interfaces": {attachment.interface: {"mac_address": mac.hex(":"), "subnets": subnets}},
+    }
+
+
+def _ordered(plan: _Plan, addresses: list[str]) -> list[dict[str, str]]:
+    """The subnet that each address is in."""
+    from podling.network.ipam import Subnet, number
+
+    return [
+        next(item for item in plan.subnets if _contains(Subnet(item["subnet"]), number(address)))
+        for address in addresses
+    ]
+
+
+def _contains(subnet: Any, address: tuple[int, int]) -> bool:
+    return subnet.family == address[0] and address[1] in subnet
+
+
+def _note(bridge: str, container: str, elements: list[tuple[str, str, str]]) -> None:
+    os.makedirs(f"{FOLDER}/{bridge}", 0o700, exist_ok=True)
+    with open(f"{FOLDER}/{bridge}/{container}", "w") as file:
+        file.write(json.dumps(elements))
+
+
+def _bridge(host: Netlink, plan: _Plan, *, ports: bool) -> int:
+    """The bridge, up and with the gateways' addresses; the host forwards."""
+    index = host.index(plan.bridge) or host.make_bridge(plan.bridge, _random_mac(), plan.mtu)
+    six = any(":" in text for text in plan.texts)
+    if six:
+        _sysctl(f"ipv6/conf/{plan.bridge}/disable_ipv6", "0")
+    host.set_up(index)
+    for subnet in plan.subnets:
+        if subnet.get("gateway"):
+            family, address = _packed(subnet["gateway"])
+            host.add_address(index, family, address, int(subnet["subnet"].rpartition("/")[2]))
+    _sysctl("ipv4/ip_forward", "1")
+    _sysctl(f"ipv4/conf/{plan.bridge}/rp_filter", "2")
+    if ports:
+        _sysctl(f"ipv4/conf/{plan.bridge}/route_localnet", "1")
+    if six:
+        _sysctl("ipv6/conf/all/forwarding", "1")
+    return index
+
+
+def _inner(inner: Netlink, plan: _Plan, attachment: Attachment) -> None:
+    """The container's end; this thread is in its namespace."""
+    name = attachment.interface
+    index = inner.index(name)
+    _sysctl(f"ipv4/conf/{name}/arp_notify", "1")  # neighbours learn at once who has the address now
+    if any(":" in address for address in attachment.addresses):
+        _sysctl(f"ipv6/conf/{name}/autoconf", "0")
+        _sysctl(f"ipv6/conf/{name}/disable_ipv6", "0")
+    inner.set_up(index)
+    for address, subnet in zip(attachment.addresses, _ordered(plan, attachment.addresses), strict=True):
+        family, packed = _packed(address)
+        inner.add_address(index, family, packed, int(subnet["subnet"].rpartition("/")[2]))
+        if plan.default_route and subnet.get("gateway"):
+            try:
+                inner.add_route(index, family, None, _packed(subnet["gateway"])[1], plan.metric)
+            except FileExistsError:  # through another network, with the same metric: that one was first
+                pass
+    for route in plan.routes:
+        base, _, length = str(route["destination"]).partition("/")
+        family, destination = _packed(base)
+        try:
+            inner.add_route(
+                index,
+                family,
+                (destination, int(length)),
+                _packed(route["gateway"])[1],
+                int(route.get("metric") or plan.metric),
+            )
+        except FileExistsError:
+            pass
+
+
+def _sysctl(name: str, value: str) -> None:
+    """Set a kernel parameter of this network namespace, unless it has the value; one that is not there is none that matters."""
+    path = f"/proc/sys/net/{name}"
+    try:
+        with open(path) as file:
+            if file.read().strip() == value:
+                return
+        with open(path, "w") as file:
+            file.write(value)
+    except OSError:
+        pass
+
+
+def _publish(plan: _Plan, elements: list[tuple[str, str, str]]) -> None:
+    rules = plan.rules()
+    try:
+        nftables.run(rules + nftables.add_elements(elements))
+    except nftables.NftFailed:
+        if not elements:
+            raise
+        # a port that a container had which was killed together with its podling: the socket that we hold says that it is free
+        for element in elements:
+            _try(nftables.delete_elements([element]))
+        nftables.run(rules + nftables.add_elements(elements))
+
+
+def _try(commands: str) -> None:
+    try:
+        nftables.run(commands)
+    except nftables.NftFailed:
+        pass
+
+
+def teardown(runroot: str, attachment: Attachment) -> None:
+    """Take back what `setup` did, as far as it came; nothing when it is gone. The container's interface goes with its namespace."""
+    network = attachment.network
+    plan = _Plan(network)
+    path = f"{FOLDER}/{plan.bridge}/{attachment.container}"
+    with Locks(_LOCKS).hold("native", 0):
+        try:
+            with open(path) as file:
+                elements = [(str(a), str(b), str(c)) for a, b, c in json.loads(file.read() or "[]")]
+        except FileNotFoundError:
+            elements = []
+        except ValueError:  # killed while it was being written
+            elements = nftables.port_elements(attachment.ports, attachment.addresses)
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
+        _withdraw(plan, elements)
+        if network.get("dns_enabled"):
+            dns.remove(runroot, network["name"], attachment.container)
+
+
+def _withdraw(plan: _Plan, elements: list[tuple[str, str, str]]) -> None:
+    """The rules of one container; of the network and the table too, where it was the last."""
+    others = users(plan.bridge)
+    if not others and not _anybody():
+        _try(f"delete table {nftables.TABLE}\n")
+        return
+    commands = nftables.delete_elements(elements) + ("" if others else plan.no_rules())
+    if not commands:
+        return
+    try:
+        nftables.run(commands)
+    except nftables.NftFailed:  # somebody flushed the firewall, or all of it: what is left of ours
+        for element in elements:
+            _try(nftables.delete_elements([element]))
+        if not others:
+            for line in plan.no_rules().splitlines():
+                _try(line)
+
+
+def _anybody() -> bool:
+    try:
+        return any(os.listdir(f"{FOLDER}/{bridge}") for bridge in os.listdir(FOLDER))
+    except FileNotFoundError:
+        return False
+
+
+def detach(attachment: Attachment) -> None:
+    """Remove the interface of a container that goes on without the network."""
+    netns = os.open(attachment.netns, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        with Inside(netns), Netlink() as inner:
+            index = inner.index(attachment.interface)
+            if index:
+                inner.delete(index)
+    finally:
+        os.close(netns)
+
+
+def refresh(attachment: Attachment) -> None:
+    """Make the rules of a container anew, as after a flush of the host's firewall."""
+    plan = _Plan(attachment.network)
+    elements = nftables.port_elements(attachment.ports, attachment.addresses)
+    with Locks(_LOCKS).hold("native", 0):
+        _note(plan.bridge, attachment.container, elements)
+        _publish(plan, elements)
+
+
+def remove_bridge(network: dict[str, Any]) -> None:
+    """The network is removed: its bridge goes, unless somebody else's container is on it."""
+    bridge = network.get("network_interface") or ""
+    if network["driver"] != "bridge" or not bridge or users(bridge):
+        return
+    try:
+        os.rmdir(f"{FOLDER}/{bridge}")
+    except OSError:  # it was none of ours
+        return
+    with Netlink() as host:
+        index = host.index(bridge)
+        if index:
+            try:
+                host.delete(index)
+            except OSError:
+                pass

@@ -1,0 +1,77 @@
+"""Which test uses which flag of which command: `argv` notes it, and at the end of a whole run what no test used is told.
+
+A flag counts for a command when a test runs the command with it. The same command under another path (`container ps`) is one command.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from podling.cli import table
+from podling.cli.flags import Flag, UsageError, parse
+
+FOLDER = os.environ.get("PODLING_FLAGS_USED", "")
+_seen: set[str] = set()
+
+
+def note(argv: list[str]) -> None:
+    """A test runs this command line."""
+    if not FOLDER:
+        return
+    try:
+        rest = parse(argv, table.GLOBAL_FLAGS, stop_at_argument=True).rest
+        path, words = table.resolve(rest)
+        if path not in table.COMMANDS:
+            return
+        module, name, _ = table.COMMANDS[path]
+        command = table.load(path)
+        given = _given(
+            words,
+            {flag.name: flag for flag in command.flags},
+            {flag.short: flag for flag in command.flags if flag.short},
+        )
+    except UsageError:
+        return
+    test = os.environ.get("PYTEST_CURRENT_TEST", "").partition(" ")[0]
+    with open(f"{FOLDER}/{os.getpid()}", "a") as file:
+        for flag in given:
+            entry = f"{module}:{name} {flag}"
+            if entry not in _seen:
+                _seen.add(entry)
+                file.write(f"{entry} {test}\n")
+
+
+def _given(words: list[str], long: dict[str, Flag], short: dict[str, Flag]) -> Iterator[str]:
+    for word in words:
+        if word.startswith("--"):
+            name = word[2:].partition("=")[0]
+            if name in long:
+                yield name
+        elif word.startswith("-") and len(word) > 1:
+            for letter in word[1:]:
+                if letter not in short:
+                    break
+                flag = short[letter]
+                yield flag.name
+                if flag.bare is None:
+                    break
+
+
+def missing() -> list[str]:
+    """`command --flag` for all that no test used."""
+    used = set()
+    for file in Path(FOLDER).iterdir():
+        for line in file.read_text().splitlines():
+            used.add(tuple(line.split(" ")[:2]))
+    found = []
+    done = set()
+    for path, (module, name, _) in sorted(table.COMMANDS.items(), key=lambda item: (item[0].count(" "), item[0])):
+        if (module, name) in done:
+            continue
+        done.add((module, name))
+        for flag in table.load(path).flags:
+            if flag.name != "help" and not flag.hidden and (f"{module}:{name}", flag.name) not in used:
+                found.append(f"{path} --{flag.name}")
+    return found

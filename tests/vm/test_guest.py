@@ -1,0 +1,41 @@
+"""Starts a guest and has it run the tests of `inside`, and those of the suites for which its systemd and cgroup v2 matter."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+
+import pytest
+
+from tests.vm import guest
+
+_PARTS = ("qemu-system-x86_64", "mmdebstrap", "mke2fs", "cpio")
+#: what a user can do, and what depends on cgroups
+_SUITES = "tests/rootless tests/integration/test_pods.py tests/integration/test_lifecycle.py"
+
+
+def _pytest(what: str, seconds: int) -> None:
+    missing = [name for name in _PARTS if not shutil.which(name)]
+    if missing:
+        pytest.skip(f"needs {', '.join(missing)}")
+    try:
+        guest.build()
+    except (OSError, subprocess.CalledProcessError) as error:
+        pytest.skip(f"the guest's image could not be made: {error}")
+    setting = "PYTHONPATH=src PODLING_IN_GUEST=1"
+    command = f"sh tests/prepare-host; {setting} python3 -m pytest -v --tb=short -p no:cacheprovider -n 2 --dist loadgroup {what}"
+    code, output = guest.run(command, seconds)
+    print(output)
+    assert code == 0, output[-8000:]
+
+
+@pytest.mark.xdist_group("guest")
+def test_inside() -> None:
+    _pytest("tests/vm/inside", 420)
+
+
+@pytest.mark.xdist_group("guest")
+@pytest.mark.skipif(not os.environ.get("PODLING_TEST_VM"), reason="make test-vm runs it")
+def test_suites() -> None:
+    _pytest(_SUITES, 1500)
