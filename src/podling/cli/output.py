@@ -43,7 +43,7 @@ class Format:
         """Render each item; tabs make columns. Ranges over everything are written with the template `{{range .}}`."""
         from podling.cli.template import Fields, compile
 
-        if self.text.startswith("{{range") or self.text.startswith("{{ range"):
+        if self.text.replace("-", "").replace(" ", "").startswith(("{{range.}}", "{{range$")):
             return compile(self.text).render([Fields(item) for item in items]).rstrip("\n")
         template = compile(self.text)
         lines = []

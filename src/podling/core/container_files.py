@@ -95,7 +95,8 @@ def write_names(container: Container, status: dict[str, Any]) -> dict[str, str]:
             for interface in (block.get("interfaces") or {}).values()
             for subnet in interface.get("subnets") or ()
         ]
-        host_address = next((gateway for gateway in gateways if gateway), "")
+        told = next((str(block["host"]) for block in status.values() if block.get("host")), "")
+        host_address = told or next((gateway for gateway in gateways if gateway), "")
         host_address = host_address or names.host_address()
     elif config.network in ("pasta", "slirp4netns"):
         host_address = next((str(block.get("host") or "") for block in status.values()), "")
@@ -113,6 +114,8 @@ def write_names(container: Container, status: dict[str, Any]) -> dict[str, str]:
         files["/etc/hosts"] = _put(folder, "hosts", text)
     if config.network != "none" and "/etc/resolv.conf" not in files:
         servers = config.dns or [server for block in status.values() for server in block.get("dns_server_ips") or ()]
+        # a network without names of its own, from which the host's servers may be out of reach
+        servers = servers or [str(block["resolver"]) for block in status.values() if block.get("resolver")][:1]
         search = config.dns_search or [
             domain for block in status.values() for domain in block.get("dns_search_domains") or ()
         ]

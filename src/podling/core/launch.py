@@ -93,11 +93,15 @@ def launch(
         if config.cdi_devices:
             cdi.apply(document, config.cdi_devices, ctx.settings.cdi_dirs, unprivileged=in_user_namespace())
         document = hooks.apply(document, ctx.settings.hooks_dirs or list(hooks.FOLDERS), binds=bool(config.mounts))
+        if reserved and outer_uid() and not owners:
+            _forward(container, status, reserved)
         pid, conmon_pid = _create(container, document, reserved, preserve, revival)
         if owners and netns:
             hold(netns, pid)
             status, connected = _connect(container, netns)
             write_names(container, status)
+            if reserved and outer_uid():
+                _forward(container, status, reserved)
         connected()
     except PortInUse as error:
         _name_holder(ctx, container, error)
@@ -376,6 +380,15 @@ def _reserve(container: Container) -> list[int]:
 
     mappings = port_mappings(container.config)
     return ports.reserve(mappings) if mappings else []
+
+
+def _forward(container: Container, status: dict[str, Any], reserved: list[int]) -> None:
+    """A user's published ports are passed on by a process of ours, which has their sockets from now on."""
+    from podling.network import shared
+
+    shared.forward(container.bundle.folder, port_mappings(container.config), addresses(status), reserved)
+    while reserved:
+        os.close(reserved.pop())
 
 
 def _nothing() -> None:

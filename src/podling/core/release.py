@@ -8,6 +8,7 @@ from podling.core.containers import Container
 from podling.errors import PodlingError
 from podling.linux.calls import umount
 from podling.linux.files import remove_tree
+from podling.linux.proc import outer_uid
 from podling.linux.process import guards, spawn
 from podling.oci import json
 
@@ -95,6 +96,10 @@ def _disconnect(container: Container) -> None:
 
     ctx = container.ctx
     path = netns.path_of(config.id)
+    if outer_uid() and config.ports:
+        from podling.network import shared
+
+        shared.stop_forwarding(container.bundle.folder)
     status = json.loads(ctx.db.value("SELECT network FROM containers WHERE key=?", container.key) or "{}")
     leased = ctx.db.rows("SELECT network, address FROM leases WHERE container=?", container.key)
     problems: list[PodlingError] = []

@@ -1,8 +1,12 @@
-"""Who sets up bridges: we ourselves (`native`) or netavark. A container stays with the one that put it on a network."""
+"""Who sets up bridges: we ourselves (`native`) or netavark. A container stays with the one that put it on a network.
+
+A user's bridges are in a namespace of the user's (`shared`), always by ourselves.
+"""
 
 from __future__ import annotations
 
-from podling.errors import PodlingError
+from podling.errors import PodlingError, Unsupported
+from podling.linux.proc import outer_uid
 from podling.network import native, netavark
 
 TYPE_CHECKING = False
@@ -15,6 +19,15 @@ if TYPE_CHECKING:
 
 def setup(settings: Settings, attachment: Attachment) -> dict[str, Any]:
     """Join a namespace to a network; a status block in netavark's shape."""
+    if outer_uid():
+        if not native.can_do(attachment.network):
+            raise Unsupported(
+                f"network {attachment.network['name']} is of a kind that needs root",
+                hint="users have bridges with addresses of their own, or pasta; libnftables1 must be installed",
+            )
+        from podling.network import shared
+
+        return shared.setup(settings.runroot, attachment)
     if settings.network_backend != "netavark" and native.can_do(attachment.network):
         return native.setup(settings.runroot, attachment)
     return netavark.setup(settings.runroot, attachment)
@@ -22,7 +35,12 @@ def setup(settings: Settings, attachment: Attachment) -> dict[str, Any]:
 
 def teardown(settings: Settings, attachment: Attachment, *, stays: bool = False) -> None:
     """Remove what `setup` made; what is gone already is no error. `stays`: the namespace goes on without the network."""
-    if native.is_on(attachment.container, attachment.network):
+    if outer_uid():
+        if native.is_on(attachment.container, attachment.network):
+            from podling.network import shared
+
+            shared.teardown(settings.runroot, attachment, stays=stays)
+    elif native.is_on(attachment.container, attachment.network):
         native.teardown(settings.runroot, attachment)
         if stays:
             native.detach(attachment)
@@ -32,6 +50,11 @@ def teardown(settings: Settings, attachment: Attachment, *, stays: bool = False)
 
 def refresh(settings: Settings, attachment: Attachment, status: dict[str, Any]) -> dict[str, Any]:
     """Make the firewall's part of a connection anew; its status block."""
+    if outer_uid():
+        from podling.network import shared
+
+        shared.refresh(attachment)
+        return status
     if native.is_on(attachment.container, attachment.network):
         native.refresh(attachment)
         return status

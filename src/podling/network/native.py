@@ -1,8 +1,8 @@
 """Bridges by our own hand: links by rtnetlink, the firewall by one nftables transaction; no program is started.
 
 For the common kind of network: a bridge with addresses that we lease. `/run/podling-networks/BRIDGE/CONTAINER` says who is on a
-bridge and which ports it published; these files are the host's, like bridges and rules, so that several stores (`--root`) can share
-a network.
+bridge and which ports it published (a user's: places.py); these files are the host's, like bridges and rules, so that several
+stores (`--root`) can share a network.
 
 The veth pair of a container goes with its network namespace. The rules of a network go with its last container, the table with the
 last of all; the bridge stays until the network is removed, since removing one takes the kernel 30 ms.
@@ -13,7 +13,8 @@ from __future__ import annotations
 import os
 import socket
 
-from podling.network import dns, nftables
+from podling.linux.proc import outer_uid
+from podling.network import dns, nftables, places
 from podling.network.rtnetlink import AF_INET, AF_INET6, Inside, Netlink
 from podling.oci import json
 from podling.state.locks import Locks
@@ -24,8 +25,6 @@ if TYPE_CHECKING:
 
     from podling.network.netavark import Attachment
 
-FOLDER = "/run/podling-networks"
-_LOCKS = "/run/lock/podling"
 _OPTIONS = frozenset(("mtu", "isolate", "metric", "no_default_route"))
 
 
@@ -48,14 +47,15 @@ def can_do(network: dict[str, Any]) -> bool:
 def users(bridge: str) -> list[str]:
     """Ids of the containers on a bridge."""
     try:
-        return os.listdir(f"{FOLDER}/{bridge}")
+        return os.listdir(f"{places.members()}/{bridge}")
     except FileNotFoundError:
         return []
 
 
 def is_on(container: str, network: dict[str, Any]) -> bool:
     """Whether the container was put on the network by us."""
-    return os.path.exists(f"{FOLDER}/{network['network_interface']}/{container}")
+    bridge = network.get("network_interface")
+    return bool(bridge) and os.path.exists(f"{places.members()}/{bridge}/{container}")
 
 
 class _Plan:
@@ -104,7 +104,7 @@ def setup(runroot: str, attachment: Attachment) -> dict[str, Any]:
     plan = _Plan(network)
     mac = bytes.fromhex(attachment.mac.replace(":", "")) if attachment.mac else _random_mac()
     elements = nftables.port_elements(attachment.ports, attachment.addresses)
-    with Locks(_LOCKS).hold("native", 0):
+    with Locks(places.locks()).hold("native", 0):
         _note(plan.bridge, attachment.container, elements)
         with Netlink() as host:
             bridge = _bridge(host, plan, ports=bool(attachment.ports))
@@ -153,8 +153,8 @@ def _contains(subnet: Any, address: tuple[int, int]) -> bool:
 
 
 def _note(bridge: str, container: str, elements: list[tuple[str, str, str]]) -> None:
-    os.makedirs(f"{FOLDER}/{bridge}", 0o700, exist_ok=True)
-    with open(f"{FOLDER}/{bridge}/{container}", "w") as file:
+    os.makedirs(f"{places.members()}/{bridge}", 0o700, exist_ok=True)
+    with open(f"{places.members()}/{bridge}/{container}", "w") as file:
         file.write(json.dumps(elements))
 
 
@@ -247,8 +247,8 @@ def teardown(runroot: str, attachment: Attachment) -> None:
     """Take back what `setup` did, as far as it came; nothing when it is gone. The container's interface goes with its namespace."""
     network = attachment.network
     plan = _Plan(network)
-    path = f"{FOLDER}/{plan.bridge}/{attachment.container}"
-    with Locks(_LOCKS).hold("native", 0):
+    path = f"{places.members()}/{plan.bridge}/{attachment.container}"
+    with Locks(places.locks()).hold("native", 0):
         try:
             with open(path) as file:
                 elements = [(str(a), str(b), str(c)) for a, b, c in json.loads(file.read() or "[]")]
@@ -268,7 +268,7 @@ def teardown(runroot: str, attachment: Attachment) -> None:
 def _withdraw(plan: _Plan, elements: list[tuple[str, str, str]]) -> None:
     """The rules of one container; of the network and the table too, where it was the last."""
     others = users(plan.bridge)
-    if not others and not _anybody():
+    if not others and not anybody():
         _try(f"delete table {nftables.TABLE}\n")
         return
     commands = nftables.delete_elements(elements) + ("" if others else plan.no_rules())
@@ -284,9 +284,10 @@ def _withdraw(plan: _Plan, elements: list[tuple[str, str, str]]) -> None:
                 _try(line)
 
 
-def _anybody() -> bool:
+def anybody() -> bool:
+    """Whether any container is on any of our bridges."""
     try:
-        return any(os.listdir(f"{FOLDER}/{bridge}") for bridge in os.listdir(FOLDER))
+        return any(os.listdir(f"{places.members()}/{bridge}") for bridge in os.listdir(places.members()))
     except FileNotFoundError:
         return False
 
@@ -307,7 +308,7 @@ def refresh(attachment: Attachment) -> None:
     """Make the rules of a container anew, as after a flush of the host's firewall."""
     plan = _Plan(attachment.network)
     elements = nftables.port_elements(attachment.ports, attachment.addresses)
-    with Locks(_LOCKS).hold("native", 0):
+    with Locks(places.locks()).hold("native", 0):
         _note(plan.bridge, attachment.container, elements)
         _publish(plan, elements)
 
@@ -318,8 +319,10 @@ def remove_bridge(network: dict[str, Any]) -> None:
     if network["driver"] != "bridge" or not bridge or users(bridge):
         return
     try:
-        os.rmdir(f"{FOLDER}/{bridge}")
+        os.rmdir(f"{places.members()}/{bridge}")
     except OSError:  # it was none of ours
+        return
+    if outer_uid():  # a user's bridges go with the namespace that they are in
         return
     with Netlink() as host:
         index = host.index(bridge)

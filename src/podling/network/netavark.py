@@ -5,6 +5,7 @@ from __future__ import annotations
 from podling.config.settings import find_program
 from podling.errors import Conflict, PortInUse, RuntimeFailed
 from podling.linux.process import run
+from podling.network import places
 from podling.oci import json
 from podling.oci.record import Record
 from podling.state.locks import Locks
@@ -12,9 +13,6 @@ from podling.state.locks import Locks
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-
-_LOCK_FOLDER = "/run/lock/podling"
 
 
 class Attachment(Record):
@@ -60,7 +58,7 @@ def _call(runroot: str, action: str, attachment: Attachment) -> bytes:
     if attachment.network.get("dns_enabled"):
         _drop_stale_pid(f"{runroot}/networks/aardvark-dns/aardvark.pid")
     # two netavarks at once meet in iptables and fail; the bridges and rules are the host's, so the lock is too
-    with Locks(_LOCK_FOLDER).hold("netavark", 0):
+    with Locks(places.locks()).hold("netavark", 0):
         names = bool(attachment.network.get("dns_enabled"))  # aardvark-dns, which netavark starts, stays
         outcome = run(argv, stdin=attachment.request(), capture=True, leaves_daemon=names)
     if outcome.code:

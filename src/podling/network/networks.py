@@ -12,6 +12,7 @@ import os
 from podling.config.settings import home_folder
 from podling.errors import InvalidInput, NameInUse, NoSuchNetwork
 from podling.linux.proc import outer_uid
+from podling.network import places
 from podling.oci import json
 from podling.oci.record import Record
 from podling.oci.reference import is_hex
@@ -35,7 +36,6 @@ def folder() -> str:
 
 DRIVERS = ("bridge", "macvlan", "ipvlan")
 _RESERVED = ("none", "host", "bridge", "container", "ns", "private", "slirp4netns", "pasta", "default")
-_LOCKS = "/run/lock/podling"
 _POOL = [f"10.{second}.{third}.0/24" for second in (89, 90, 91) for third in range(256)]
 
 
@@ -139,7 +139,7 @@ def create(spec: NetworkSpec) -> dict[str, Any]:
         raise InvalidInput(
             f"cannot create network with name {spec.name!r} because it conflicts with a valid network mode"
         )
-    with Locks(_LOCKS).hold("networks", 0):
+    with Locks(places.locks()).hold("networks", 0):
         known = every()
         name = spec.name or _free_name(known)
         if any(network["name"] == name for network in known):
@@ -328,7 +328,7 @@ def _host_subnets() -> list[Any]:
 
 def change(name: str, edit: Any) -> dict[str, Any]:
     """Read a network's file, have `edit` change the document, and write it again."""
-    with Locks(_LOCKS).hold("networks", 0):
+    with Locks(places.locks()).hold("networks", 0):
         document = find(name)
         if document["name"] == DEFAULT:
             raise InvalidInput(f"the default network {DEFAULT} is built in: it cannot be changed")
@@ -346,7 +346,7 @@ def remove(name: str) -> None:
     Raises:
         NoSuchNetwork; InvalidInput: the default one.
     """
-    with Locks(_LOCKS).hold("networks", 0):
+    with Locks(places.locks()).hold("networks", 0):
         document = find(name)
         if document["name"] == DEFAULT:
             raise InvalidInput(f"default network {DEFAULT} cannot be removed")

@@ -61,7 +61,7 @@ _context: Any = None
 
 def _load() -> CDLL | None:
     """libnftables; None where the host has none."""
-    global _library, _context
+    global _library
     if _library is None:
         import ctypes
 
@@ -71,9 +71,6 @@ def _load() -> CDLL | None:
             return None
         library.nft_ctx_new.restype = ctypes.c_void_p
         library.nft_ctx_get_error_buffer.restype = ctypes.c_char_p
-        _context = ctypes.c_void_p(library.nft_ctx_new(0))
-        library.nft_ctx_buffer_error(_context)
-        library.nft_ctx_buffer_output(_context)
         _library = library
     return _library
 
@@ -84,14 +81,21 @@ def is_usable() -> bool:
 
 
 def run(commands: str) -> None:
-    """One transaction: all of it is done, or nothing.
+    """One transaction: all of it is done, or nothing. The first one decides for which network namespace: the one that we are in then.
 
     Raises:
         NftFailed: what libnftables said.
     """
+    global _context
     library = _load()
     if library is None:
         raise NftFailed("libnftables.so.1 is not there", hint="apt install libnftables1, or --network-backend=netavark")
+    if _context is None:
+        from ctypes import c_void_p
+
+        _context = c_void_p(library.nft_ctx_new(0))
+        library.nft_ctx_buffer_error(_context)
+        library.nft_ctx_buffer_output(_context)
     if library.nft_run_cmd_from_buffer(_context, commands.encode()):
         said = (library.nft_ctx_get_error_buffer(_context) or b"").decode("utf-8", "replace").strip()
         raise NftFailed(

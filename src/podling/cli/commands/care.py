@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def _unshare(app: App, args: Args) -> int:
-    app.engine.call(ops.EnterNamespace())
+    app.engine.call(ops.EnterNamespace(network=args.rootless_netns))
     argv = args.rest or [os.environ.get("SHELL") or "/bin/sh"]
     app.close()
     try:
@@ -61,7 +61,8 @@ def _doctor(app: App, args: Args) -> int:
 
 UNSHARE = Command(
     _unshare, "[options] [COMMAND [ARG...]]",
-    "Runs a command, or a shell, as root of the user namespace that this user's containers live in.", stop_at_argument=True,
+    "Runs a command, or a shell, as root of the user namespace that this user's containers live in.",
+    Flag("rootless-netns", "", "bool", "Be in the network namespace of this user's bridges too"), stop_at_argument=True,
     examples=("unshare", "unshare ls -l ~/.local/share/podling", "unshare cat /proc/self/uid_map"),
 )  # fmt: skip
 RESET = Command(

@@ -65,6 +65,14 @@ def _ls(app: App, args: Args) -> int:
     return 0
 
 
+def _members(network: dict[str, Any]) -> dict[str, Any]:
+    """The containers on a network, with the names that templates use."""
+    return {
+        id: {**member, "Name": member["name"], "Interfaces": member["interfaces"]}
+        for id, member in network["containers"].items()
+    }
+
+
 def _inspect(app: App, args: Args) -> int:
     from podling.errors import NotFound
 
@@ -76,7 +84,12 @@ def _inspect(app: App, args: Args) -> int:
         except NotFound as error:
             errors.append(error)
     if args.format and not Format(args.format).is_json:
-        print_rows(app, args.format, [{**_fields(item, truncate=False), **item} for item in found], {})
+        print_rows(
+            app,
+            args.format,
+            [{**_fields(item, truncate=False), **item, "Containers": _members(item)} for item in found],
+            {},
+        )
     else:
         from podling.oci import json
 

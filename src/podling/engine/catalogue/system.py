@@ -64,7 +64,8 @@ class MigrateSystem(Operation):
 
 
 class EnterNamespace(Operation):
-    """Make this process root of the caller's user namespace."""
+    """Make this process root of the caller's user namespace; with `network`, in the network namespace of the user's bridges."""
 
     executor: ClassVar = "system:enter"
+    network: bool = False
     writes: ClassVar = False

@@ -66,3 +66,7 @@ def enter(ctx: Context, op: ops.EnterNamespace) -> None:
     from podling.core.care import check_unshare
 
     check_unshare()
+    if op.network:
+        from podling.network import shared
+
+        shared.enter_for_command()
