@@ -6,7 +6,9 @@ import os
 import signal
 import socket
 import subprocess
+import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -66,21 +68,39 @@ def test_names_and_ports(user: User, net: str) -> None:
     eventually(lambda: _page(port) == "web")
 
 
+_ECHO = """
+import socket
+sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+sock.bind(("0.0.0.0", 7))
+while True:
+    data, client = sock.recvfrom(65536)
+    sock.sendto(data[::-1], client)
+"""
+
+
 def test_datagrams(user: User, net: str) -> None:
     port = _free_port()
-    answer = "while sleep 0.2; do echo pong; done | nc -lu -p 7"
-    user.ok("run", "-d", "--name", "pong", "--network", net, "-p", f"{port}:7/udp", IMAGE, "sh", "-c", answer)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.settimeout(0.5)
+    user.ok("run", "-d", "--name", "echo", "--network", net, "-p", f"{port}:7/udp", IMAGE, "sleep", "1000")
+    pid = user.ok("inspect", "-f", "{{.State.Pid}}", "echo")
+    # busybox has no server for datagrams: one of the host's, in the container's network namespace
+    server = subprocess.Popen(["nsenter", f"--net=/proc/{pid}/ns/net", sys.executable, "-c", _ECHO])
+    try:
+        clients = [socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(3)]
 
-        def answers() -> bool:
-            sock.sendto(b"ping", ("127.0.0.1", port))
+        def answers(sock: socket.socket, text: bytes) -> bool:
+            sock.settimeout(0.5)
+            sock.sendto(text, ("127.0.0.1", port))
             try:
-                return sock.recv(100).startswith(b"pong")
+                return sock.recv(100) == text[::-1]
             except OSError:
                 return False
 
-        eventually(answers)
+        for number, sock in enumerate(clients):
+            eventually(partial(answers, sock, f"hello {number}".encode()))
+            sock.close()
+    finally:
+        server.kill()
+        server.wait()
 
 
 def test_much_data_and_many_connections(user: User, net: str) -> None:
