@@ -93,7 +93,7 @@ def _add_user(name: str, *, subordinate: bool = True) -> None:
         pwd.getpwnam(name)
     except KeyError:
         subprocess.run(["useradd", "--system", "--no-create-home", "--user-group", name], check=True)
-    number = int(name.rpartition("-")[2].removeprefix("gw").removeprefix("main") or 0) if subordinate else 0
+    number = int("".join(filter(str.isdigit, name.rpartition("-")[2])) or 0) if subordinate else 0
     for path in ("/etc/subuid", "/etc/subgid"):
         text = Path(path).read_text() if os.path.exists(path) else ""
         if subordinate and f"{name}:" not in text:
