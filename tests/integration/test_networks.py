@@ -298,3 +298,60 @@ def test_many_ports(podling: Podling) -> None:
     eventually(answers)
     podling.ok("rm", "-f", "-t0", "many")
     assert not answers()
+
+
+@pytest.fixture
+def wire() -> Iterator[str]:
+    """An interface that other interfaces can be children of."""
+    subprocess.run(["ip", "link", "add", "ptwire0", "type", "veth", "peer", "name", "ptwire1"], check=True)
+    for name in ("ptwire0", "ptwire1"):
+        subprocess.run(["ip", "link", "set", name, "up"], check=True)
+    yield "ptwire0"
+    subprocess.run(["ip", "link", "del", "ptwire0"], check=True)
+
+
+def test_macvlan(podling: Podling, wire: str) -> None:
+    podling.ok("network", "create", "-d", "macvlan", "-o", f"parent={wire}", "--subnet", "10.61.0.0/24", "pt-mac")
+    podling.ok("run", "-d", "--name", "one", "--network", "pt-mac", "--ip", "10.61.0.9", IMAGE, "sleep", "100")
+    address = podling.ok("run", "--rm", "--network", "pt-mac", IMAGE, "ip", "-4", "addr", "show", "eth0")
+    assert "10.61.0." in address
+    ping = ("--cap-add=NET_RAW", IMAGE, "ping", "-c", "1", "-W", "2", "10.61.0.9")
+    assert podling("run", "--rm", "--network", "pt-mac", *ping).returncode == 0
+    assert "10.61.0.1" in podling.ok("exec", "one", "ip", "route")
+    podling.ok("stop", "-t0", "one")
+    podling.ok("start", "one")
+    podling.ok("rm", "-f", "-t0", "one")
+    podling.ok("network", "rm", "pt-mac")
+
+
+def test_interfaces_without_addresses(podling: Podling, wire: str, backend: str) -> None:
+    if backend == "netavark":
+        pytest.skip("netavark 1.4 has no networks without addresses")
+    podling.ok(
+        "network",
+        "create",
+        "-d",
+        "macvlan",
+        "--ipam-driver",
+        "none",
+        "-o",
+        f"parent={wire}",
+        "-o",
+        "mode=private",
+        "pt-bare",
+    )
+    shown = podling.ok("run", "--rm", "--network", "pt-bare", IMAGE, "ip", "addr", "show", "eth0")
+    assert "state UP" in shown or "UP" in shown.split(">")[0]
+    assert "inet " not in shown
+    podling.ok("network", "create", "--ipam-driver", "none", "--disable-dns", "pt-plain")
+    assert "inet " not in podling.ok("run", "--rm", "--network", "pt-plain", IMAGE, "ip", "addr", "show", "eth0")
+
+
+def test_a_parent_that_has_gone(podling: Podling, backend: str) -> None:
+    subprocess.run(["ip", "link", "add", "ptgone0", "type", "veth", "peer", "name", "ptgone1"], check=True)
+    podling.ok("network", "create", "-d", "macvlan", "-o", "parent=ptgone0", "--subnet", "10.62.0.0/24", "pt-gone")
+    subprocess.run(["ip", "link", "del", "ptgone0"], check=True)
+    done = podling("run", "--rm", "--network", "pt-gone", IMAGE, "true")
+    assert done.returncode in (125, 126) and "Error" in done.stderr
+    assert backend == "netavark" or "parent interface" in done.stderr
+    assert podling.ok("ps", "-aq") == ""

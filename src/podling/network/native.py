@@ -10,9 +10,11 @@ last of all; the bridge stays until the network is removed, since removing one t
 
 from __future__ import annotations
 
+import errno
 import os
 import socket
 
+from podling.errors import InvalidInput, Unsupported
 from podling.linux.proc import outer_uid
 from podling.network import dns, nftables, places
 from podling.network.rtnetlink import AF_INET, AF_INET6, Inside, Netlink
@@ -25,23 +27,36 @@ if TYPE_CHECKING:
 
     from podling.network.netavark import Attachment
 
-_OPTIONS = frozenset(("mtu", "isolate", "metric", "no_default_route"))
+_OPTIONS = {
+    "bridge": frozenset(("mtu", "isolate", "metric", "no_default_route")),
+    "macvlan": frozenset(("mtu", "metric", "no_default_route", "mode")),
+    "ipvlan": frozenset(("mtu", "metric", "no_default_route", "mode")),
+}
+#: the kernel's numbers of what containers may do to each other (if_link.h); the first is the default
+_MODES = {
+    "macvlan": {"bridge": 4, "private": 1, "vepa": 2, "passthru": 8},
+    "ipvlan": {"l2": 0, "l3": 1, "l3s": 2},
+}
 
 
 def can_do(network: dict[str, Any]) -> bool:
     """Whether a network is of the common kind, on a host that has what we need."""
-    if network["driver"] != "bridge" or (network.get("ipam_options") or {}).get("driver", "host-local") != "host-local":
+    driver = network["driver"]
+    if driver not in _OPTIONS or set(network.get("options") or ()) - _OPTIONS[driver]:
         return False
-    if set(network.get("options") or ()) - _OPTIONS or not network.get("subnets"):
+    ipam = (network.get("ipam_options") or {}).get("driver", "host-local")
+    if ipam not in ("host-local", "none") or (ipam == "host-local" and not network.get("subnets")):
         return False
-    if network.get("internal") and network.get(
-        "dns_enabled"
-    ):  # how aardvark-dns wants to be told depends on its version
+    if driver != "bridge":
+        return not outer_uid()
+    if outer_uid():
+        return nftables.is_usable()
+    # how aardvark-dns wants to be told of an internal network depends on its version
+    if network.get("internal") and network.get("dns_enabled"):
         return False
-    # beside Docker, which lets nothing be forwarded, and firewalld, which wants to be told of networks, rules of one's own do not suffice
-    return (
-        not os.path.exists("/sys/class/net/docker0") and not os.path.exists("/run/firewalld") and nftables.is_usable()
-    )
+    # beside Docker, which lets nothing be forwarded, and firewalld, which wants to be told of networks, our own rules do not suffice
+    others = os.path.exists("/sys/class/net/docker0") or os.path.exists("/run/firewalld")
+    return not others and nftables.is_usable()
 
 
 def users(bridge: str) -> list[str]:
@@ -54,8 +69,7 @@ def users(bridge: str) -> list[str]:
 
 def is_on(container: str, network: dict[str, Any]) -> bool:
     """Whether the container was put on the network by us."""
-    bridge = network.get("network_interface")
-    return bool(bridge) and os.path.exists(f"{places.members()}/{bridge}/{container}")
+    return os.path.exists(f"{places.members()}/{_Plan(network).bridge}/{container}")
 
 
 class _Plan:
@@ -63,8 +77,12 @@ class _Plan:
 
     def __init__(self, network: dict[str, Any]) -> None:
         options = network.get("options") or {}
-        self.bridge: str = network["network_interface"]
-        self.subnets: list[dict[str, str]] = network["subnets"]
+        self.driver: str = network["driver"]
+        self.interface: str = network.get("network_interface") or ""
+        #: what the notes about its containers are filed under
+        self.bridge: str = self.interface if self.driver == "bridge" else f"{self.driver}:{network['name']}"
+        self.mode = str(options.get("mode") or "")
+        self.subnets: list[dict[str, str]] = network.get("subnets") or []
         self.texts = [subnet["subnet"] for subnet in self.subnets]
         self.internal = bool(network.get("internal"))
         self.mtu = int(options.get("mtu") or 0)
@@ -107,15 +125,19 @@ def setup(runroot: str, attachment: Attachment) -> dict[str, Any]:
     with Locks(places.locks()).hold("native", 0):
         _note(plan.bridge, attachment.container, elements)
         with Netlink() as host:
-            bridge = _bridge(host, plan, ports=bool(attachment.ports))
             netns = os.open(attachment.netns, os.O_RDONLY | os.O_CLOEXEC)
             try:
-                host.make_pair(bridge, netns, attachment.interface, mac, plan.mtu)
+                if plan.driver == "bridge":
+                    bridge = _bridge(host, plan, ports=bool(attachment.ports))
+                    host.make_pair(bridge, netns, attachment.interface, mac, plan.mtu)
+                else:
+                    _child(host, plan, netns, attachment.interface, mac)
                 with Inside(netns), Netlink() as inner:
                     _inner(inner, plan, attachment)
             finally:
                 os.close(netns)
-        _publish(plan, elements)
+        if plan.driver == "bridge":
+            _publish(plan, elements)
         gateways = [subnet["gateway"] for subnet in plan.subnets if subnet.get("gateway")]
         named = bool(network.get("dns_enabled")) and bool(gateways)
         if named:
@@ -176,6 +198,35 @@ def _bridge(host: Netlink, plan: _Plan, *, ports: bool) -> int:
     if six:
         _sysctl("ipv6/conf/all/forwarding", "1")
     return index
+
+
+def _child(host: Netlink, plan: _Plan, netns: int, name: str, mac: bytes) -> None:
+    """An interface beside the host's own, on its network."""
+    parent = plan.interface or _way_out()
+    index = host.index(parent) if parent else 0
+    if not index:
+        raise InvalidInput(
+            f"the parent interface {parent!r} of the {plan.driver} network does not exist"
+            if parent
+            else f"the host has no default route, whose interface the {plan.driver} network would use",
+            hint=f"podling network create -d {plan.driver} -o parent=INTERFACE …",
+        )
+    modes = _MODES[plan.driver]
+    if plan.mode and plan.mode not in modes:
+        raise InvalidInput(f"{plan.driver} mode {plan.mode!r}: not one of {', '.join(modes)}")
+    mode = modes[plan.mode] if plan.mode else next(iter(modes.values()))
+    try:
+        host.make_child(plan.driver, mode, index, netns, name, mac, plan.mtu)
+    except OSError as error:
+        if error.errno == errno.EOPNOTSUPP:
+            raise Unsupported(f"this kernel has no {plan.driver} interfaces", hint=f"modprobe {plan.driver}") from None
+        raise
+
+
+def _way_out() -> str:
+    """The interface of the host's default route."""
+    with open("/proc/net/route") as file:
+        return next((words[0] for words in map(str.split, file) if words[1] == "00000000"), "")
 
 
 def _inner(inner: Netlink, plan: _Plan, attachment: Attachment) -> None:
@@ -260,7 +311,8 @@ def teardown(runroot: str, attachment: Attachment) -> None:
             os.unlink(path)
         except FileNotFoundError:
             pass
-        _withdraw(plan, elements)
+        if plan.driver == "bridge":
+            _withdraw(plan, elements)
         if network.get("dns_enabled"):
             dns.remove(runroot, network["name"], attachment.container)
 
@@ -307,6 +359,8 @@ def detach(attachment: Attachment) -> None:
 def refresh(attachment: Attachment) -> None:
     """Make the rules of a container anew, as after a flush of the host's firewall."""
     plan = _Plan(attachment.network)
+    if plan.driver != "bridge":
+        return
     elements = nftables.port_elements(attachment.ports, attachment.addresses)
     with Locks(places.locks()).hold("native", 0):
         _note(plan.bridge, attachment.container, elements)

@@ -20,6 +20,7 @@ _NEWLINK, _DELLINK, _GETLINK, _SETLINK, _NEWADDR, _NEWROUTE = 16, 17, 18, 19, 20
 _ERROR = 2
 _UP = 1
 _ADDRESS, _IFNAME, _MTU, _MASTER, _LINKINFO, _NET_NS_FD = 1, 3, 4, 10, 18, 28
+_PARENT, _CHILD_MODE = 5, 1
 _PROTINFO, _NESTED, _BRPORT_MODE = 12, 0x8000, 4
 _INFO_KIND, _INFO_DATA, _VETH_PEER = 1, 2, 1
 _IFA_ADDRESS, _IFA_LOCAL, _IFA_BROADCAST, _IFA_FLAGS = 1, 2, 4, 8
@@ -113,6 +114,17 @@ class Netlink:
         self._ask(_NEWLINK, _CREATE | _EXCLUSIVE, body)
         port = struct.pack("BxHiII", _AF_BRIDGE, 0, self.index(outer), 0, 0)
         self._ask(_SETLINK, 0, port + _attribute(_PROTINFO | _NESTED, _attribute(_BRPORT_MODE, b"\x01")))
+
+    def make_child(self, kind: str, mode: int, parent: int, netns: int, name: str, mac: bytes, mtu: int) -> None:
+        """A macvlan or ipvlan interface of `parent`, called `name`, in the namespace `netns` (a descriptor).
+
+        An ipvlan interface has its parent's MAC.
+        """
+        number = struct.pack("I" if kind == "macvlan" else "H", mode)
+        info = _text(_INFO_KIND, kind) + _attribute(_INFO_DATA, _attribute(_CHILD_MODE, number))
+        body = _link() + _text(_IFNAME, name) + _word(_PARENT, parent) + _word(_NET_NS_FD, netns)
+        body += (_attribute(_ADDRESS, mac) if kind == "macvlan" else b"") + (_word(_MTU, mtu) if mtu else b"")
+        self._ask(_NEWLINK, _CREATE | _EXCLUSIVE, body + _attribute(_LINKINFO, info))
 
     def set_up(self, index: int) -> None:
         """Bring an interface up."""
