@@ -202,6 +202,25 @@ def run_and_remove(engine: Engine) -> float:
     return spent + engine.run("rm", "-f", "-t", "0", "bench-d")
 
 
+def twenty_at_once(engine: Engine) -> float:
+    """20 containers on the default bridge, started at the same time."""
+    names = [f"bench-p{number}" for number in range(20)]
+    command = " ".join(engine.argv(("run", "-d", "--name", '"$name"', IMAGE, "sleep", "1000"), "main"))
+    script = f"for name in {' '.join(names)}; do {command} >/dev/null & done; wait"
+    begin = time.monotonic()
+    subprocess.run(["/bin/sh", "-c", script], env=engine.env, check=True)
+    spent = (time.monotonic() - begin) * 1000
+    engine.run("rm", "-f", "-t", "0", *names)
+    return spent
+
+
+def many_ports(engine: Engine) -> float:
+    """One container with 500 published ports."""
+    spent = engine.run("run", "-d", "--name", "bench-w", "-p", "21000-21499:1000-1499", IMAGE, "sleep", "1000")
+    engine.run("rm", "-f", "-t", "0", "bench-w")
+    return spent
+
+
 def memory(engine: Engine) -> float:
     """KiB of memory of its own (USS) that stays per running container: conmon's."""
     for number in range(5):
@@ -259,6 +278,8 @@ def rows(work: Path, source: str = "", target: str = "") -> dict[str, tuple[str,
         "inspect": ("inspect CONTAINER", 15, command("inspect", "bench-up")),
         "run": ("run --rm --network=none IMAGE true", 15, command("run", "--rm", NONE, IMAGE, "true")),
         "run-bridge": ("run --rm IMAGE true", 10, command("run", "--rm", IMAGE, "true")),
+        "par20": ("20 x run -d at once (bridge)", 3, twenty_at_once),
+        "ports500": ("run -d with 500 ports", 3, many_ports),
         "run-d": ("run -d + rm -f", 10, run_and_remove),
         "exec": ("exec C true", 15, command("exec", "bench-up", "true")),
         "start-stop": ("start + stop -t0", 10, start_stop),

@@ -398,3 +398,29 @@ def test_two_at_once(podling: Podling) -> None:
 def test_nothing_left_after_detached_rm(podling: Podling) -> None:
     podling.ok("run", "-d", "--rm", NONE, IMAGE, "true")
     eventually(lambda: podling.ok("ps", "-aq") == "" and podling.mounts() == [])
+
+
+def test_a_start_imports_no_more_than_it_needs(podling: Podling) -> None:
+    """Each of these modules costs a millisecond or more at every start of a container."""
+    costly = {
+        "re",
+        "socket",
+        "enum",
+        "selectors",
+        "signal",
+        "typing",
+        "subprocess",
+        "contextlib",
+        "dataclasses",
+        "json",
+        "tempfile",
+    }
+    own = podling("--version", env={"PYTHONPROFILEIMPORTTIME": "1"}).stderr
+    baseline = {line.rpartition("|")[2].strip() for line in own.splitlines()}
+    for network in ("none", "bridge"):
+        done = podling("run", "--rm", f"--network={network}", IMAGE, "true", env={"PYTHONPROFILEIMPORTTIME": "1"})
+        assert done.returncode == 0
+        loaded = {
+            line.rpartition("|")[2].strip() for line in done.stderr.splitlines() if line.startswith("import time")
+        }
+        assert "podling.core.launch" in loaded and not costly & loaded - baseline

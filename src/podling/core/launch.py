@@ -376,10 +376,12 @@ def port_mappings(config: ContainerConfig) -> list[dict[str, Any]]:
 
 def _reserve(container: Container) -> list[int]:
     """Sockets on the ports that are to be published."""
+    mappings = port_mappings(container.config)
+    if not mappings:
+        return []
     from podling.network import ports
 
-    mappings = port_mappings(container.config)
-    return ports.reserve(mappings) if mappings else []
+    return ports.reserve(mappings)
 
 
 def _forward(container: Container, status: dict[str, Any], reserved: list[int]) -> None:

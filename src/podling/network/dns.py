@@ -8,12 +8,12 @@ it ends when no file is left.
 from __future__ import annotations
 
 import os
-import signal
 
 from podling.config.settings import find_program
 from podling.linux.process import spawn
 
 _PORT = "53"
+_SIGHUP = 1
 
 
 def folder_of(runroot: str) -> str:
@@ -58,7 +58,7 @@ def remove(runroot: str, network: str, container: str) -> None:
         os.unlink(path)
     pid = server(folder)
     if pid:
-        os.kill(pid, signal.SIGHUP)
+        os.kill(pid, _SIGHUP)
 
 
 def _containers(path: str, but: str) -> list[str]:
@@ -101,7 +101,7 @@ def _serve(folder: str) -> None:
     """Have aardvark-dns read the files, and start it where none runs; it goes into the background when it listens."""
     pid = server(folder)
     if pid:
-        os.kill(pid, signal.SIGHUP)
+        os.kill(pid, _SIGHUP)
         return
     argv = [find_program("aardvark-dns"), "--config", folder, "-p", _PORT, "run"]
     if os.path.isdir("/run/systemd/system") and os.path.exists("/usr/bin/systemd-run"):

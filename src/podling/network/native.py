@@ -10,9 +10,9 @@ last of all; the bridge stays until the network is removed, since removing one t
 
 from __future__ import annotations
 
+import _socket as socket
 import errno
 import os
-import socket
 
 from podling.errors import InvalidInput, Unsupported
 from podling.linux.proc import outer_uid
@@ -137,7 +137,7 @@ def setup(runroot: str, attachment: Attachment) -> dict[str, Any]:
             finally:
                 os.close(netns)
         if plan.driver == "bridge":
-            _publish(plan, elements)
+            _publish(plan, elements, alone=len(users(plan.bridge)) == 1)
         gateways = [subnet["gateway"] for subnet in plan.subnets if subnet.get("gateway")]
         named = bool(network.get("dns_enabled")) and bool(gateways)
         if named:
@@ -274,7 +274,16 @@ def _sysctl(name: str, value: str) -> None:
         pass
 
 
-def _publish(plan: _Plan, elements: list[tuple[str, str, str]]) -> None:
+def _publish(plan: _Plan, elements: list[tuple[str, str, str]], *, alone: bool = True) -> None:
+    """The rules of the network, unless others on it have brought them, and the container's ports."""
+    if not alone:
+        if not elements:
+            return
+        try:
+            nftables.run(nftables.add_elements(elements))
+            return
+        except nftables.NftFailed:  # somebody flushed them
+            pass
     rules = plan.rules()
     try:
         nftables.run(rules + nftables.add_elements(elements))

@@ -6,7 +6,6 @@ Vendors put files into /etc/cdi or /var/run/cdi which say what a container needs
 from __future__ import annotations
 
 import os
-import re
 
 from podling.errors import InvalidInput
 
@@ -15,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 FOLDERS = ("/etc/cdi", "/var/run/cdi")
-_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_.-]*/[A-Za-z][A-Za-z0-9_-]*=[A-Za-z0-9][A-Za-z0-9_.:-]*\Z")
+_NAME = r"[A-Za-z][A-Za-z0-9_.-]*/[A-Za-z][A-Za-z0-9_-]*=[A-Za-z0-9][A-Za-z0-9_.:-]*\Z"
 
 
 def is_name(text: str) -> bool:
@@ -74,8 +73,10 @@ def edits(names: list[str], folders: list[str]) -> list[dict[str, Any]]:
     Raises:
         InvalidInput: no file has a device of that name; a file is broken.
     """
+    import re
+
     for name in names:
-        if not _NAME.match(name):
+        if not re.match(_NAME, name):
             raise InvalidInput(f"--device {name!r}: not VENDOR/CLASS=NAME", hint="a path of a device begins with /")
     documents = [(path, _read(path)) for path in _files(folders)]
     found: list[dict[str, Any]] = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 
 from podling.errors import InvalidInput, RuntimeFailed
 
@@ -47,6 +46,8 @@ def _load(folders: list[str]) -> dict[str, tuple[str, dict[str, Any]]]:
 
 def _wanted(path: str, when: dict[str, Any], spec: dict[str, Any], *, binds: bool) -> bool:
     """Whether the conditions of a hook hold: those that it names, all of them."""
+    import re
+
     try:
         if "always" in when and not when["always"]:
             return False
