@@ -98,12 +98,7 @@ def _share(folder: str) -> None:
 
 
 def _loopback_up() -> None:
-    import fcntl
-    import socket
-    import struct
+    from podling.network.rtnetlink import Netlink
 
-    siocgifflags, siocsifflags, iff_up = 0x8913, 0x8914, 1
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        answer = fcntl.ioctl(sock, siocgifflags, struct.pack("16sh14x", b"lo", 0))
-        flags = struct.unpack("16sh14x", answer)[1]
-        fcntl.ioctl(sock, siocsifflags, struct.pack("16sh14x", b"lo", flags | iff_up))
+    with Netlink() as netlink:
+        netlink.set_up(1)  # the first interface of every namespace
