@@ -289,3 +289,15 @@ def test_events_tell_of_pods(podling: Podling) -> None:
         "events", "--stream=false", "--since", "1m", "--filter", "type=pod", "--format", "{{.Status}} {{.Name}}"
     )
     assert [line for line in text.splitlines() if line.endswith("told")] == ["create told", "remove told"]
+
+
+def test_networks_and_prune_take_pods_along(podling: Podling) -> None:
+    podling.ok("network", "create", "pt-pods")
+    podling.ok("pod", "create", "--name", "on", "--network", "pt-pods")
+    podling.ok("run", "-d", "--pod", "on", IMAGE, "sleep", "100")
+    assert "being used" in podling.fails(2, "network", "rm", "pt-pods")
+    podling.ok("network", "rm", "-f", "-t", "0", "pt-pods")
+    assert podling.ok("pod", "ps", "-q") == "" and podling.ok("ps", "-aq") == ""
+    podling.ok("pod", "create", "--name", "idle")
+    assert "Deleted Pods" in podling.ok("system", "prune", "-f")
+    assert podling.ok("pod", "ps", "-q") == ""

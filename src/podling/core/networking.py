@@ -101,7 +101,12 @@ def remove(ctx: Context, name: str, *, force: bool, timeout: int = -1) -> str:
             hint=f"they are {', '.join(container.name for container in members)}",
         )
     for container in members:
-        remove_one(container, force=True, volumes=False, timeout=timeout, depend=True)
+        if container.infra:
+            from podling.core import pods
+
+            pods.remove(ctx, pods.find(ctx, container.config.pod), force=True, timeout=timeout)
+        else:
+            remove_one(container, force=True, volumes=False, timeout=timeout, depend=True)
     networks.remove(full)
     native.remove_bridge(document)
     with ctx.db.write() as tx:

@@ -503,6 +503,21 @@ def remove(ctx: Context, pod: Pod, *, force: bool, timeout: int = -1) -> None:
     _drop_group(ctx, pod)
 
 
+def prune(ctx: Context) -> tuple[list[str], list[Exception]]:
+    """Remove the pods of which nothing runs; (ids, what went wrong)."""
+    done: list[str] = []
+    errors: list[Exception] = []
+    for pod in all_pods(ctx):
+        if any(container.is_alive for container in members(ctx, pod)):
+            continue
+        try:
+            remove(ctx, pod, force=True)
+            done.append(pod.id)
+        except PodlingError as error:
+            errors.append(error)
+    return done, errors
+
+
 def _drop_group(ctx: Context, pod: Pod) -> None:
     """Remove the pod's empty cgroup; systemd sees to its slices itself."""
     path = group_of(ctx, pod)

@@ -96,6 +96,7 @@ def measure(ctx: Context) -> Usage:
 class Pruned(Record):
     """What `system prune` removed, and how many bytes that gave back."""
 
+    pods: list[str] = []
     containers: list[str] = []
     networks: list[str] = []
     images: list[str] = []
@@ -106,19 +107,21 @@ class Pruned(Record):
 def prune(ctx: Context, filters: list[str], *, all: bool, with_volumes: bool) -> Pruned:
     """Remove containers that do not run, networks and images that nobody uses, and where asked for volumes; again and again,
     until nothing more goes."""
-    from podling.core import networking, upkeep
+    from podling.core import networking, pods, upkeep
     from podling.core.image_removal import prune as prune_images
 
     result = Pruned()
     while True:
+        ended = pods.prune(ctx)[0] if not filters else []  # as Podman: filters know nothing of pods
         containers, _, freed = upkeep.prune(ctx, filters)
         networks = networking.prune(ctx, filters)
         removed, more = prune_images(ctx, filters, all=all)
         names, rest = volumes.prune(ctx, filters) if with_volumes else ([], 0)
+        result.pods += ended
         result.containers += containers
         result.networks += networks
         result.images += removed
         result.volumes += names
         result.freed += freed + more + rest
-        if not (containers or networks or removed or names):
+        if not (ended or containers or networks or removed or names):
             return result

@@ -92,7 +92,8 @@ def _verbose(usage: Usage) -> str:
 
 def _prune(app: App, args: Args) -> int:
     if not args.force:
-        what = ["\t- all stopped containers", "\t- all networks not used by at least one container"]
+        what = ["\t- all pods of which nothing runs"] if not args.filter else []
+        what += ["\t- all stopped containers", "\t- all networks not used by at least one container"]
         what += ["\t- all volumes not used by at least one container"] if args.volumes else []
         what += [
             "\t- all images without at least one container associated with them"
@@ -103,6 +104,7 @@ def _prune(app: App, args: Args) -> int:
             return 0
     done: Pruned = app.engine.call(ops.PruneSystem(all=args.all, volumes=args.volumes, filters=args.filter))
     for title, names in (
+        ("Pods", done.pods),
         ("Containers", done.containers), ("Networks", done.networks), ("Images", done.images), ("Volumes", done.volumes),
     ):  # fmt: skip
         if names:

@@ -114,18 +114,8 @@ def exists(ctx: Context, op: ops.PodExists) -> bool:
 
 
 def prune(ctx: Context, op: ops.PrunePods) -> Report:
-    report = Report()
-    for pod in pods.all_pods(ctx):
-        if any(container.is_alive for container in pods.members(ctx, pod) if not container.infra):
-            continue
-        if any(container.is_alive for container in pods.members(ctx, pod)):
-            continue
-        try:
-            pods.remove(ctx, pod, force=True)
-            report.done.append(pod.id)
-        except PodlingError as error:
-            report.errors.append(error)
-    return report
+    done, errors = pods.prune(ctx)
+    return Report(done=done, errors=errors)
 
 
 def top(ctx: Context, op: ops.PodTop) -> list[list[str]]:
