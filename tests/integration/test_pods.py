@@ -109,13 +109,17 @@ def test_share_chooses(podling: Podling) -> None:
     assert _inspect(podling, "apart")["SharedNamespaces"] == []
 
 
+@pytest.mark.xdist_group("network")  # another test there flushes the firewall
 def test_ports_are_the_pods(podling: Podling) -> None:
     podling.ok("pod", "create", "--name", "pod", "-p", "127.0.0.1:8931:80")
     podling.ok(
         "run", "-d", "--pod", "pod", "--name", "web", IMAGE, "sh", "-c", "echo hello >/index.html; httpd -f -h /"
     )
     eventually(
-        lambda: subprocess.run(["curl", "-sf", "http://127.0.0.1:8931/"], capture_output=True).stdout == b"hello\n"
+        lambda: (
+            subprocess.run(["curl", "-sf", "-m", "2", "http://127.0.0.1:8931/"], capture_output=True).stdout
+            == b"hello\n"
+        )
     )
     assert set(podling.ok("ps", "--format", "{{.Ports}}").split("\n")) == {"127.0.0.1:8931->80/tcp"}
     for flag in ("-p=1:1", "--network=none", "--dns=1.1.1.1", "--ip=10.0.0.1"):

@@ -136,7 +136,9 @@ def test_slirp4netns_connects_and_publishes(user: User) -> None:
         "run", "-d", "--name", "web", "--network=slirp4netns:mtu=1400", "-p", f"127.0.0.1:{port}:80", IMAGE, "sh", "-c",
         "echo hello >/index.html; httpd -f -h /",
     )  # fmt: skip
-    eventually(lambda: subprocess.run(["curl", "-sf", f"http://127.0.0.1:{port}/"], check=False).returncode == 0)
+    eventually(
+        lambda: subprocess.run(["curl", "-sf", "-m", "2", f"http://127.0.0.1:{port}/"], check=False).returncode == 0
+    )
     assert "mtu 1400" in user.ok("exec", "web", "ip", "link", "show", "tap0")
     assert user.ok("exec", "web", "cat", "/etc/resolv.conf") == "nameserver 10.0.2.3"
 

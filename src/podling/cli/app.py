@@ -29,10 +29,14 @@ class App:
     @property
     def engine(self) -> Engine:
         if self._engine is None:
+            from podling.config import containers
             from podling.config.settings import Settings
             from podling.engine.local import Engine
 
             o = self.options
+            containers.use_modules(o.module)
+            for text in containers.load().warnings:
+                self.warn(text)
             settings = Settings(
                 root=o.root, runroot=o.runroot, tmpdir=o.tmpdir, runtime=o.runtime, runtime_flags=o.runtime_flag, conmon=o.conmon,
                 storage_driver=o.storage_driver, storage_opts=o.storage_opt, cgroup_manager=o.cgroup_manager, log_level=o.log_level,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from podling.config import containers
 from podling.errors import InvalidInput, ProgramMissing
 from podling.linux.proc import outer_uid
 from podling.oci.record import Record
@@ -21,7 +22,7 @@ class Settings(Record):
     root: str = ""
     runroot: str = ""
     tmpdir: str = ""
-    runtime: str = "crun"
+    runtime: str = ""
     runtime_flags: list[str] = []
     conmon: str = ""
     storage_driver: str = ""
@@ -48,7 +49,15 @@ class Settings(Record):
         driver = self.storage_driver or os.environ.get("STORAGE_DRIVER", "")
         if driver and driver not in DRIVERS:
             raise InvalidInput(f"unknown storage driver {driver!r}", hint=f"the drivers are {', '.join(DRIVERS)}")
-        manager = self.cgroup_manager or ("systemd" if _systemd_manages(uid) else "cgroupfs")
+        conf = containers.load()
+        for text in conf.texts("engine", "env"):
+            name, _, value = text.partition("=")
+            os.environ.setdefault(name, value)
+        manager = (
+            self.cgroup_manager
+            or conf.text("engine", "cgroup_manager")
+            or ("systemd" if _systemd_manages(uid) else "cgroupfs")
+        )
         if manager not in CGROUP_MANAGERS:
             raise InvalidInput(
                 f"unknown cgroup manager {manager!r}", hint=f"the cgroup managers are {', '.join(CGROUP_MANAGERS)}"
@@ -57,7 +66,15 @@ class Settings(Record):
             raise InvalidInput(
                 f"unknown network backend {self.network_backend!r}", hint="the network backends are native, netavark"
             )
+        backend = self.network_backend or conf.text("network", "network_backend").replace("cni", "")
         values = self.to_json()
+        values.update(
+            runtime=self.runtime or conf.text("engine", "runtime") or "crun",
+            network_backend=backend,
+            conmon=self.conmon or next(filter(_is_program, conf.texts("engine", "conmon_path")), ""),
+            hooks_dirs=self.hooks_dirs or conf.texts("engine", "hooks_dir"),
+            cdi_dirs=self.cdi_dirs or conf.texts("engine", "cdi_spec_dirs"),
+        )
         values.update(root=root, runroot=runroot, tmpdir=tmpdir, storage_driver=driver, cgroup_manager=manager)
         return Settings.from_json(values)
 
@@ -81,6 +98,10 @@ class Settings(Record):
         if self.storage_driver:
             flags.append(f"--storage-driver={self.storage_driver}")
         return flags
+
+
+def _is_program(path: str) -> bool:
+    return os.access(path, os.X_OK)
 
 
 def home_folder(uid: int) -> str:
@@ -143,7 +164,7 @@ def find_program(name: str, *, package: str = "") -> str:
         if os.access(name, os.X_OK):
             return name
         raise ProgramMissing(f"{name}: no such program")
-    for folder in (*HELPERS, *RUNTIMES):
+    for folder in (*containers.load().texts("engine", "helper_binaries_dir"), *HELPERS, *RUNTIMES):
         path = f"{folder}/{name}"
         if os.access(path, os.X_OK):
             return path

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from podling.core import connections, health, idmaps, images, limits, parse, users
+from podling.core import connections, defaults, health, idmaps, images, limits, parse, users
 from podling.core.containers import find
 from podling.core.names import random_name
 from podling.core.options import CreateOptions
@@ -13,6 +13,7 @@ from podling.linux.proc import in_user_namespace
 from podling.oci import json
 from podling.runtime import cdi
 from podling.runtime.config import ContainerConfig, Mount, SecretUse, Security, UserNamespace
+from podling.runtime.spec import OWN_NETWORK
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -48,9 +49,10 @@ def build_config(
     if not workdir.startswith("/"):
         raise InvalidInput(f"--workdir {workdir!r}: must be absolute")
     driver, path, log_size, tag, log_labels = _logging(ctx, options, id)
+    name = options.name or random_name()
     config = ContainerConfig(
         id=id,
-        name=options.name or random_name(),
+        name=name,
         entrypoint=entrypoint,
         command=command,
         env=_environment(options, image),
@@ -61,7 +63,7 @@ def build_config(
         keep_groups="keep-groups" in options.group_add,
         userns=_user_namespace(ctx, options, top_ids),
         host_users=_host_users(options.hostuser),
-        hostname=options.hostname or id[:12],
+        hostname=options.hostname or (name if defaults.named_as_host() else id[:12]),
         tty=options.tty,
         stdin=options.interactive,
         labels=labels,
@@ -81,7 +83,14 @@ def build_config(
         resources=limits.resources(options),
         security=_security(options),
         ulimits=options.ulimit,
-        sysctls=parse.pairs(options.sysctl, "--sysctl", bare=False),
+        sysctls=parse.pairs(
+            [
+                *defaults.sysctls(options, own_network=network in OWN_NETWORK, own_ipc=options.ipc != "host"),
+                *options.sysctl,
+            ],
+            "--sysctl",
+            bare=False,
+        ),
         shm_size=parse.size(options.shm_size, "--shm-size") if options.shm_size else 65536 * 1024,
         oom_score_adj=options.oom_score_adj,
         umask=_umask(options.umask),
@@ -251,7 +260,7 @@ def _argv(options: CreateOptions, image: dict[str, Any]) -> tuple[list[str], lis
 
 
 def _environment(options: CreateOptions, image: dict[str, Any]) -> dict[str, str]:
-    env = {"PATH": PATH, "container": "podling"}
+    env = {"PATH": PATH, "container": "podling", **defaults.environment()}
     if options.env_host:
         env.update(os.environ)
     if options.http_proxy:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from podling.config import containers
 from podling.config.settings import find_program
 from podling.core import parse
 from podling.core.containers import find
@@ -52,7 +53,10 @@ def _default_network() -> str:
     """A bridge for root; for a user what needs no privileges, and is there."""
     if not outer_uid():
         return "bridge"
-    for name, program in (("pasta", "pasta"), ("slirp4netns", "slirp4netns")):
+    chosen = containers.load().text("network", "default_rootless_network_cmd")
+    for name, program in sorted(
+        (("pasta", "pasta"), ("slirp4netns", "slirp4netns")), key=lambda item: item[0] != chosen
+    ):
         try:
             find_program(program)
             return name
@@ -83,7 +87,8 @@ def networks_of(ctx: Context, options: CreateOptions) -> tuple[str, list[str], d
             from podling.network.networks import DEFAULT
             from podling.network.networks import find as find_network
 
-            found = find_network(DEFAULT if name in ("bridge", "private", "default") else name)
+            default = containers.load().text("network", "default_network") or DEFAULT
+            found = find_network(default if name in ("bridge", "private", "default") else name)
             if found["name"] in networks:
                 raise InvalidInput(f"--network {text}: the network is named twice")
             if wanted["aliases"] and not found.get("dns_enabled"):

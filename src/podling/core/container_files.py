@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from podling.config import containers
 from podling.core import users
 from podling.core.containers import Container, find
 from podling.errors import InvalidInput
@@ -102,6 +103,8 @@ def write_names(container: Container, status: dict[str, Any]) -> dict[str, str]:
         host_address = next((str(block.get("host") or "") for block in status.values()), "")
         if not host_address and names.host_address() not in own:
             host_address = names.host_address()
+    wanted = containers.load().text("containers", "host_containers_internal_ip")
+    host_address = "" if wanted == "none" else wanted or host_address
     if not config.no_hosts and config.hosts_file != "image":
         local = own or (["127.0.1.1"] if config.network != "host" else [])
         text = names.hosts(

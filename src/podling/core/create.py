@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from podling.core import images, limits, pods
+from podling.core import defaults, images, limits, pods
 from podling.core.configuration import build_config, top_ids_of
 from podling.core.containers import Container, every, find
 from podling.core.names import random_name
@@ -61,6 +61,8 @@ def _claim(path: str) -> str:
 
 
 def _create(ctx: Context, options: CreateOptions, made_with: pods.Pod | None = None) -> Container:
+    if made_with is None:
+        options = defaults.applied(options)
     pod = pods.of_options(ctx, options) if options.pod or options.pod_id_file else None
     if options.name:
         check_name(options.name)

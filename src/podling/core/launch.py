@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from podling.config import containers
 from podling.core import limits, users, volumes
 from podling.core.container_files import final_env, secret_env, write_files, write_names
 from podling.core.containers import Container, find
@@ -429,7 +430,9 @@ def _connect_unprivileged(container: Container, path: str) -> tuple[dict[str, An
 
     config, folder = container.config, container.bundle.folder
     start = usermode.start_pasta if config.network == "pasta" else usermode.start_slirp
-    link = start(folder, path, port_mappings(config), config.network_arguments)
+    section, key = ("network", "pasta_options") if config.network == "pasta" else ("engine", "network_cmd_options")
+    arguments = config.network_arguments or containers.load().texts(section, key)
+    link = start(folder, path, port_mappings(config), arguments)
     own = link.own or names.host_address()
     block = {
         "interfaces": {"tap0": {"subnets": [{"ipnet": own, "gateway": ""}] if own else []}},

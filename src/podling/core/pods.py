@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from podling.config import containers
 from podling.core import parse
 from podling.core.containers import Container, every
 from podling.core.names import random_name
@@ -125,6 +126,8 @@ def create(ctx: Context, options: PodOptions) -> Pod:
 
     ctx.recover()
     share = _shared(options)
+    if options.exit_policy == "continue":
+        options.exit_policy = containers.load().text("engine", "pod_exit_policy", "continue")
     if options.exit_policy not in EXIT_POLICIES:
         raise InvalidInput(f"--exit-policy {options.exit_policy!r}: not one of {', '.join(EXIT_POLICIES)}")
     if options.name:

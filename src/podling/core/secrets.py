@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 
+from podling.config import containers
 from podling.core.options import SecretOptions
 from podling.errors import InvalidInput, NameInUse, NotFound, PodlingError
 from podling.oci import json
@@ -98,6 +99,9 @@ def create(ctx: Context, name: str, data: bytes, wanted: SecretOptions) -> str:
         )
     if not 0 < len(data) < _LIMIT:
         raise InvalidInput(f"a secret has between 1 and {_LIMIT - 1} bytes")
+    if wanted.driver == "file" and not wanted.options:
+        wanted.driver = containers.load().text("secrets", "driver", "file")
+        wanted.options = [f"{key}={value}" for key, value in (containers.load().get("secrets", "opts") or {}).items()]
     if wanted.driver not in DRIVERS:
         raise InvalidInput(
             f"secret driver {wanted.driver!r} is not known", hint=f"the drivers are {', '.join(DRIVERS)}"

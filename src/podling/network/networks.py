@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 
+from podling.config import containers
 from podling.config.settings import home_folder
 from podling.errors import InvalidInput, NameInUse, NoSuchNetwork
 from podling.linux.proc import outer_uid
@@ -20,8 +21,10 @@ from podling.state.locks import Locks
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
+_AF_INET = 2
 DEFAULT = "podman"
 
 
@@ -39,14 +42,41 @@ _RESERVED = ("none", "host", "bridge", "container", "ns", "private", "slirp4netn
 _POOL = [f"10.{second}.{third}.0/24" for second in (89, 90, 91) for third in range(256)]
 
 
+def _pools() -> Iterator[str]:
+    """Subnets for new networks: ours, or those that containers.conf has."""
+    from podling.network.ipam import Subnet, text_of
+
+    pools = containers.load().get("network", "default_subnet_pools") or []
+    if not pools:
+        yield from _POOL
+    for pool in pools:
+        base, length = Subnet(str(pool["base"])), int(pool["size"])
+        bits = 32 if base.family == _AF_INET else 128
+        start = base.first - 1
+        for number in range(min(1 << max(length - int(base.text.rpartition("/")[2]), 0), 65536)):
+            yield f"{text_of(base.family, start + (number << (bits - length)))}/{length}"
+
+
+def _default_subnet() -> dict[str, str]:
+    """Ours, or the one of containers.conf."""
+    text = containers.load().text("network", "default_subnet")
+    if not text:
+        return {"subnet": "10.87.0.0/16", "gateway": "10.87.0.1"}
+    from podling.network.ipam import Subnet, text_of
+
+    subnet = Subnet(text)
+    return {"subnet": subnet.text, "gateway": text_of(subnet.family, subnet.first)}
+
+
 def default_network() -> dict[str, Any]:
+    """The network that is there without a file."""
     return {
         "name": DEFAULT,
         "id": "2f259bab93aaaaa2542ba43ef33eb990d0999ee1b9924b557b7be53c0b7a1bb9",
         "driver": "bridge",
         "network_interface": "podling0",
         "created": "2026-01-01T00:00:00Z",
-        "subnets": [{"subnet": "10.87.0.0/16", "gateway": "10.87.0.1"}],
+        "subnets": [_default_subnet()],
         "ipv6_enabled": False,
         "internal": False,
         "dns_enabled": False,
@@ -265,7 +295,7 @@ def _subnets(spec: NetworkSpec, known: list[dict[str, Any]]) -> list[dict[str, A
     wanted = list(spec.subnets)
     if not wanted:
         host = _host_subnets()
-        wanted = [next(text for text in _POOL if not any(Subnet(text).meets(other) for other in (*used, *host)))]
+        wanted = [next(text for text in _pools() if not any(Subnet(text).meets(other) for other in (*used, *host)))]
     if spec.ipv6 and not any(":" in text for text in wanted):
         wanted.append(
             f"fd{os.urandom(5).hex()[:2]}:{os.urandom(2).hex()}:{os.urandom(2).hex()}:{os.urandom(2).hex()}::/64"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from podling.config import containers
 from podling.config.settings import find_program
 from podling.errors import CommandNotFound, CommandNotInvocable, RuntimeFailed, WrongState
 from podling.linux.process import Outcome, run
@@ -18,11 +19,14 @@ class OCIRuntime:
     def __init__(
         self, name: str, runroot: str, *, flags: list[str] | None = None, systemd_cgroup: bool = False
     ) -> None:
-        self.path = find_program(name)
+        conf = containers.load()
+        named = (conf.get("engine", "runtimes") or {}).get(name) or ()
+        self.path = next((path for path in named if os.access(path, os.X_OK)), "") or find_program(name)
         self.name = os.path.basename(self.path)
         self.systemd_cgroup = systemd_cgroup
         self.arguments = [f"--root={runroot}/oci/{self.name}"]
-        self.arguments += [flag if flag.startswith("-") else f"--{flag}" for flag in flags or ()]
+        configured = (conf.get("engine", "runtimes_flags") or {}).get(name) or ()
+        self.arguments += [flag if flag.startswith("-") else f"--{flag}" for flag in (*configured, *(flags or ()))]
         if systemd_cgroup:
             self.arguments.append("--systemd-cgroup")
 

@@ -1,0 +1,126 @@
+"""containers.conf: what its keys do."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from .conftest import IMAGE, Podling
+
+NONE = "--network=none"
+
+
+@pytest.fixture
+def conf(podling: Podling, tmp_path: Path) -> Callable[[str], None]:
+    """Gives the store this file of settings."""
+    path = tmp_path / "containers.conf"
+
+    def write(text: str) -> None:
+        path.write_text(text)
+        podling.env["CONTAINERS_CONF"] = str(path)
+
+    return write
+
+
+@pytest.fixture(autouse=True)
+def _without(podling: Podling) -> object:
+    yield
+    podling.env.pop("CONTAINERS_CONF", None)
+
+
+def _inside(podling: Podling, script: str, *flags: str) -> str:
+    return podling.ok("run", "--rm", NONE, *flags, IMAGE, "sh", "-c", script)
+
+
+def test_environment_limits_and_times(podling: Podling, conf: Callable[[str], None]) -> None:
+    conf(
+        '[containers]\nenv = ["FROM=file", "OTHER=file"]\ndefault_ulimits = ["nofile=500:600"]\numask = "0027"\n'
+        'shm_size = "3m"\ninit = true\noom_score_adj = 7\nread_only = true\nannotations = ["a=b"]\n'
+    )
+    assert _inside(podling, "echo $FROM $OTHER; ulimit -n; umask; df /dev/shm | tail -1 | cut -c 22-35", "-e", "OTHER=mine").split() == [
+        "file", "mine", "500", "0027", "3072",
+    ]  # fmt: skip
+    assert _inside(podling, "ulimit -n", "--ulimit", "nofile=300:300") == "300"
+    assert "podman-init" in _inside(podling, "cat /proc/1/cmdline")
+    assert podling("run", "--rm", NONE, IMAGE, "touch", "/x").returncode
+    podling.ok("create", "--name", "c", NONE, IMAGE)
+    document = json.loads(podling.ok("inspect", "c"))[0]
+    assert document["Config"]["Annotations"]["a"] == "b" and document["HostConfig"]["OomScoreAdj"] == 7
+
+
+def test_namespaces_and_names(podling: Podling, conf: Callable[[str], None]) -> None:
+    conf('[containers]\nnetns = "none"\nutsns = "host"\ncontainer_name_as_hostname = true\npidns = "host"\n')
+    assert podling.ok("run", "--rm", IMAGE, "ls", "/sys/class/net") == "lo"
+    assert podling.ok("run", "--rm", "--uts=private", "--name", "called", IMAGE, "hostname") == "called"
+    assert int(podling.ok("run", "--rm", IMAGE, "sh", "-c", "echo $$")) > 1
+
+
+def test_mounts_and_names_of_the_host(podling: Podling, conf: Callable[[str], None], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("shared")
+    conf(
+        f'[containers]\nvolumes = ["{tmp_path}:/from:ro"]\ndns_servers = ["192.0.2.7"]\ndns_searches = ["example.org"]\n'
+        'host_containers_internal_ip = "192.0.2.9"\nlog_tag = "x"\n'
+    )
+    assert podling.ok("run", "--rm", "--network=podman", IMAGE, "cat", "/from/file") == "shared"
+    text = podling.ok("run", "--rm", "--network=podman", IMAGE, "cat", "/etc/resolv.conf", "/etc/hosts")
+    assert (
+        "nameserver 192.0.2.7" in text
+        and "search example.org" in text
+        and "192.0.2.9\thost.containers.internal" in text
+    )
+    assert "nameserver 192.0.2.8" in podling.ok(
+        "run", "--rm", "--dns", "192.0.2.8", "--network=podman", IMAGE, "cat", "/etc/resolv.conf"
+    )
+
+
+def test_capabilities(podling: Podling, conf: Callable[[str], None]) -> None:
+    conf('[containers]\ndefault_capabilities = ["CHOWN", "NET_RAW"]\n')
+    podling.ok("create", "--name", "c", NONE, IMAGE)
+    assert sorted(json.loads(podling.ok("inspect", "c"))[0]["EffectiveCaps"]) == ["CAP_CHOWN", "CAP_NET_RAW"]
+    podling.ok("create", "--name", "d", NONE, "--cap-add", "KILL", "--cap-drop", "CHOWN", IMAGE)
+    assert sorted(json.loads(podling.ok("inspect", "d"))[0]["EffectiveCaps"]) == ["CAP_KILL", "CAP_NET_RAW"]
+
+
+def test_engine(podling: Podling, conf: Callable[[str], None]) -> None:
+    conf(
+        '[engine]\nruntime = "mine"\nstop_timeout = 3\npull_policy = "never"\n[engine.runtimes]\nmine = ["/nosuch", "/usr/bin/runc"]\n'
+        'pod_exit_policy = ["x"]\n'
+    )
+    podling.ok("create", "--name", "c", NONE, IMAGE)
+    document = json.loads(podling.ok("inspect", "c"))[0]
+    assert document["OCIRuntime"] == "mine" and document["Config"]["StopTimeout"] == 3
+    assert "never" in podling.fails(125, "run", "--rm", "localhost/nosuch")
+    podling.ok("rm", "c")
+
+
+def test_networks(podling: Podling, conf: Callable[[str], None]) -> None:
+    conf('[network]\ndefault_subnet_pools = [{"base" = "10.213.0.0/16", "size" = 28}]\ndefault_network = "pt-conf"\n')
+    podling.ok("network", "create", "pt-conf")
+    try:
+        assert json.loads(podling.ok("network", "inspect", "pt-conf"))[0]["subnets"][0]["subnet"].startswith(
+            "10.213.0."
+        )
+        assert "10.213.0." in podling.ok("run", "--rm", IMAGE, "ip", "addr")
+    finally:
+        podling("network", "rm", "-f", "pt-conf")
+
+
+def test_unknown_keys_and_broken_files(podling: Podling, conf: Callable[[str], None]) -> None:
+    conf("[containers]\nnosuch = 1\n")
+    done = podling("ps")
+    assert done.returncode == 0 and "containers.conf:2: unknown key containers.nosuch" in done.stderr
+    conf("[containers\n")
+    assert "line 1" in podling.fails(125, "ps")
+    conf("[containers]\ninit = 7\n")
+    assert "containers.init is neither true nor false" in podling.fails(125, "create", NONE, IMAGE)
+    assert podling.ok("version", "--format", "{{.Client.Version}}")
+
+
+def test_modules(podling: Podling, tmp_path: Path) -> None:
+    module = tmp_path / "m.conf"
+    module.write_text('[containers]\nenv = ["M=1"]\n')
+    assert podling.ok(f"--module={module}", "run", "--rm", NONE, IMAGE, "sh", "-c", "echo $M") == "1"
+    assert "could not resolve module" in podling.fails(125, "--module=nosuch", "ps")
