@@ -14,6 +14,8 @@ from podling.cli.flags import Flag, UsageError, parse
 
 FOLDER = os.environ.get("PODLING_FLAGS_USED", "")
 _seen: set[str] = set()
+#: create has no option that run has not, and the same code behind it
+_SAME = {"run:CREATE": "run:RUN"}
 
 
 def note(argv: list[str]) -> None:
@@ -37,10 +39,14 @@ def note(argv: list[str]) -> None:
     test = os.environ.get("PYTEST_CURRENT_TEST", "").partition(" ")[0]
     with open(f"{FOLDER}/{os.getpid()}", "a") as file:
         for flag in given:
-            entry = f"{module}:{name} {flag}"
+            entry = f"{_family(module, name)} {flag}"
             if entry not in _seen:
                 _seen.add(entry)
                 file.write(f"{entry} {test}\n")
+
+
+def _family(module: str, name: str) -> str:
+    return _SAME.get(f"{module}:{name}", f"{module}:{name}")
 
 
 def _given(words: list[str], long: dict[str, Flag], short: dict[str, Flag]) -> Iterator[str]:
@@ -72,6 +78,6 @@ def missing() -> list[str]:
             continue
         done.add((module, name))
         for flag in table.load(path).flags:
-            if flag.name != "help" and not flag.hidden and (f"{module}:{name}", flag.name) not in used:
+            if flag.name != "help" and not flag.hidden and (_family(module, name), flag.name) not in used:
                 found.append(f"{path} --{flag.name}")
     return found

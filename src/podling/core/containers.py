@@ -106,6 +106,14 @@ class Container:
         """Its process runs, whatever the row says."""
         return self.status in ALIVE and is_alive(self.pid, self.pid_start)
 
+    @property
+    def live_root(self) -> str:
+        """Where a running container's files are seen; for a runtime with a kernel of its own, what we mounted for it."""
+        if self.ctx.runtime(self.config.runtime).signals_directly:
+            return f"/proc/{self.pid}/root"
+        store = self.ctx.store
+        return store.driver.root(store.folder(self.layer)) if self.layer else self.config.rootfs
+
     def truth(self) -> tuple[str, int, int]:
         """(status, exit code, finished): the row's, or what exit file and kernel say where the row is behind."""
         return actual(self.ctx, self.id, self.status, self.pid, self.pid_start, self.exit_code, self.finished)

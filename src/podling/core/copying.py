@@ -60,7 +60,7 @@ def _view(container: Container) -> View:
     from podling.storage.changes import View
 
     if container.is_alive:
-        return View([f"/proc/{container.pid}/root"], container.owners)
+        return View([container.live_root], container.owners)
     if container.config.rootfs:
         return View([container.config.rootfs], container.owners)
     return view_of(container.ctx, container)
@@ -268,7 +268,7 @@ def _extract(
     elif archive:
         from podling.core import users
 
-        root = f"/proc/{container.pid}/root" if container.is_alive else place.view.locate("/etc/passwd")
+        root = container.live_root if container.is_alive else place.view.locate("/etc/passwd")
         identity = users.resolve(root, container.config.user, [])
         owner = identity.uid, identity.gid
     owners = container.owners if container else None

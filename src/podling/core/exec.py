@@ -39,7 +39,7 @@ def _process(container: Container, options: ExecOptions) -> dict[str, Any]:
 
     config = container.config
     security = config.security
-    root = f"/proc/{container.pid}/root"
+    root = container.live_root
     identity = users.resolve(root, options.user or config.user, [] if options.user else config.groups)
     privileged = options.privileged or security.privileged
     caps = capabilities.effective(
@@ -67,6 +67,8 @@ def _process(container: Container, options: ExecOptions) -> dict[str, Any]:
         "cwd": workdir,
         "capabilities": spec.capability_sets(caps, identity.uid, ["ALL"] if privileged else security.cap_add),
         "noNewPrivileges": security.no_new_privileges,
+        "rlimits": spec.rlimits(config.ulimits),
+        "oomScoreAdj": spec.oom_score(config.oom_score_adj),
     }
     if security.apparmor:
         process["apparmorProfile"] = security.apparmor

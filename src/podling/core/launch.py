@@ -163,7 +163,7 @@ def _create(
 ) -> tuple[int, int]:
     """conmon and the runtime's create; without cgroups where the host's set-up is refused."""
     ctx, config, bundle = container.ctx, container.config, container.bundle
-    runtime = ctx.runtime(config.runtime)
+    runtime = ctx.runtime(config.runtime).for_network(config.network)
     if config.cgroups == "split":
         runtime = runtime.without_systemd()
     if config.log_path:

@@ -64,7 +64,7 @@ def start(
             if container.status == "paused":
                 raise WrongState(f"container {container.name} is paused", hint=f"podling unpause {container.name}")
             return
-        runtime = ctx.runtime(container.config.runtime)
+        runtime = ctx.runtime(container.config.runtime).for_network(container.config.network)
         fresh = not container.is_alive
         if fresh:
             mark_dirty(container)

@@ -32,10 +32,20 @@ class OCIRuntime:
 
     def without_systemd(self) -> OCIRuntime:
         """The same, with cgroups that it makes itself."""
+        other = self._with([argument for argument in self.arguments if argument != "--systemd-cgroup"])
+        other.systemd_cgroup = False
+        return other
+
+    def for_network(self, mode: str) -> OCIRuntime:
+        """The same, told of a network that is none: runsc, whose network is its own, cannot see that by itself."""
+        if self.name != "runsc" or mode not in ("none", "host"):
+            return self
+        return self._with([*self.arguments, f"--network={mode}"])
+
+    def _with(self, arguments: list[str]) -> OCIRuntime:
         other = OCIRuntime.__new__(OCIRuntime)
         other.__dict__.update(self.__dict__)
-        other.systemd_cgroup = False
-        other.arguments = [argument for argument in self.arguments if argument != "--systemd-cgroup"]
+        other.arguments = arguments
         return other
 
     @property

@@ -133,9 +133,9 @@ def _process(config: ContainerConfig, place: Placement, caps: list[str]) -> dict
         "env": [f"{name}={value}" for name, value in place.env.items()],
         "cwd": config.workdir,
         "capabilities": capability_sets(caps, place.uid, config.security.cap_add),
-        "rlimits": _rlimits(config.ulimits),
+        "rlimits": rlimits(config.ulimits),
         "noNewPrivileges": config.security.no_new_privileges,
-        "oomScoreAdj": _oom_score(config.oom_score_adj),
+        "oomScoreAdj": oom_score(config.oom_score_adj),
     }
     if config.security.apparmor:
         process["apparmorProfile"] = config.security.apparmor
@@ -158,14 +158,14 @@ def capability_sets(caps: list[str], uid: int, added: list[str]) -> dict[str, li
     return {"bounding": caps, "effective": own, "permitted": own, "inheritable": own, "ambient": own}
 
 
-def _oom_score(wanted: int) -> int:
+def oom_score(wanted: int) -> int:
     """Below our own it takes CAP_SYS_RESOURCE, which an engine inside a container may lack."""
     with open("/proc/self/oom_score_adj") as file:
         own = int(file.read())
     return wanted if wanted >= own or capabilities.may_raise_limits() else own
 
 
-def _rlimits(ulimits: list[str]) -> list[dict[str, Any]]:
+def rlimits(ulimits: list[str]) -> list[dict[str, Any]]:
     """--ulimit over the defaults; clamped to our own hard limits where we may not raise them."""
     import resource
 
