@@ -230,10 +230,8 @@ def test_artifact_mounts(podling: Podling, tmp_path: Path) -> None:
     ]
     assert podling.ok(*RUN, "--mount=type=artifact,src=localhost/two:1,dst=/m,title=card", IMAGE, "cat", "/m") == "text"
     assert podling(*RUN, "--mount=type=artifact,src=localhost/one:1,dst=/m", IMAGE, "sh", "-c", "echo x >/m").returncode
-    assert (
-        "no such"
-        in podling.fails(125, *RUN, "--mount=type=artifact,src=localhost/none:1,dst=/m", IMAGE, "true").lower()
-    )
+    missing = podling.fails(125, *RUN, "--mount=type=artifact,src=localhost/none:1,dst=/m", IMAGE, "true")
+    assert "localhost/none:1: artifact does not exist" in missing
     podling.ok("artifact", "rm", "localhost/one:1", "localhost/two:1")
 
 
