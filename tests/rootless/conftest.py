@@ -20,6 +20,19 @@ from tests.integration.conftest import Podling, processes
 IMAGE = "localhost/busybox"
 
 
+def confined() -> bool:
+    """Whether AppArmor confines programs of this host, pasta among them."""
+    try:
+        return Path("/sys/module/apparmor/parameters/enabled").read_text().startswith("Y")
+    except OSError:
+        return False
+
+
+def homes() -> str:
+    """Where users of the tests have their folders: pasta may write in homes alone where it is confined."""
+    return "/home" if confined() else "/var/tmp"
+
+
 class User(Podling):
     """A user of this host, and their podling."""
 
@@ -29,6 +42,10 @@ class User(Podling):
         self.name = name
         self.uid, self.gid = pwd.getpwnam(name).pw_uid, pwd.getpwnam(name).pw_gid
         self.home, self.runtime = folder / "home", folder / "run"
+        if confined():  # pasta may open namespaces there alone
+            self.runtime = Path(f"/run/user/{self.uid}")
+            shutil.rmtree(self.runtime, ignore_errors=True)
+            self.runtime.parent.mkdir(exist_ok=True)
         for place in (self.home, self.runtime):
             place.mkdir(mode=0o700)
             os.chown(place, self.uid, self.gid)
@@ -112,7 +129,7 @@ def _end(user: User) -> None:
 def session_user(shared_package: tuple[str, str], worker_id: str) -> Iterator[User]:
     name = f"podling-{worker_id}"
     _add_user(name)
-    folder = Path(tempfile.mkdtemp(prefix="podling-user-", dir="/var/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="podling-user-", dir=homes()))
     folder.chmod(0o755)
     user = User(name, folder, *shared_package)
     try:
@@ -143,7 +160,7 @@ def stranger(shared_package: tuple[str, str], worker_id: str) -> Iterator[User]:
     """A user with neither subordinate ids nor anything else."""
     name = f"podlingbare-{worker_id}"
     _add_user(name, subordinate=False)
-    folder = Path(tempfile.mkdtemp(prefix="podling-user-", dir="/var/tmp"))
+    folder = Path(tempfile.mkdtemp(prefix="podling-user-", dir=homes()))
     folder.chmod(0o755)
     person = User(name, folder, *shared_package)
     try:

@@ -28,7 +28,7 @@ def net(user: User) -> Iterator[str]:
     user("rm", "-f", "-t", "0", "-a")
     user("network", "rm", "-f", "un")
     shared = user.runtime / "podling" / "shared-network"
-    assert not (shared / "netns").exists() and not (shared / "alive").exists()
+    assert not (user.runtime / "netns" / "podling-shared").exists() and not (shared / "alive").exists()
     eventually(
         lambda: (
             not [line for line in user.processes() if "forward" in line or "pasta" in line or "aardvark-dns --" in line]
@@ -148,7 +148,7 @@ def test_what_died_is_mended(user: User, net: str) -> None:
     port = _free_port()
     _serve(user, "web", net, "-p", f"{port}:80")
     eventually(lambda: _page(port) == "web")
-    pid = int((user.runtime / "podling" / "shared-network" / "pasta.pid").read_text())
+    pid = int((user.runtime / "podling" / "shared-network" / "alive").read_text().split()[0])
     os.kill(pid, signal.SIGKILL)
     eventually(lambda: not os.path.exists(f"/proc/{pid}"))
     user.ok("restart", "-t0", "web")

@@ -49,6 +49,7 @@ After=multi-user.target
 [Service]
 Type=oneshot
 Environment=HOME=/root PATH=/usr/sbin:/usr/bin:/sbin:/bin
+ExecStartPre=-/bin/sh -c 'ip link set eth0 up; ip addr add 10.0.2.15/24 dev eth0; ip route add default via 10.0.2.2'
 ExecStart=/bin/sh -c 'mkdir -p /src /out; tar -C /src -xf /dev/vdb; cd /src; {{ sh ./.job; echo $$? >/out/code; }} 2>&1 | tee /out/log >/dev/ttyS1; tar -C /out -cf /dev/vdc .; sync'
 ExecStopPost=/usr/bin/systemctl --no-block poweroff --force
 TimeoutStartSec=infinity
@@ -56,8 +57,6 @@ UNIT
 mkdir -p etc/systemd/system/graphical.target.wants etc/systemd/system/multi-user.target.wants
 ln -s ../job.service etc/systemd/system/multi-user.target.wants/job.service
 sed -i 's/^After=.*/After=basic.target systemd-user-sessions.service/' etc/systemd/system/job.service
-printf '[Match]\\nType=ether\\nKind=!*\\n[Network]\\nAddress=10.0.2.15/24\\nGateway=10.0.2.2\\n' >etc/systemd/network/50-wired.network
-chroot . systemctl -q enable systemd-networkd
 ln -s /dev/null etc/systemd/system/systemd-timesyncd.service
 ln -s /dev/null etc/systemd/system/apt-daily.timer
 ln -s /dev/null etc/systemd/system/systemd-networkd-wait-online.service

@@ -428,7 +428,9 @@ def _connect_unprivileged(container: Container, path: str) -> tuple[dict[str, An
     """pasta or slirp4netns for a container, in the shape of netavark's status."""
     from podling.network import names, usermode
 
-    config, folder = container.config, container.bundle.folder
+    # in the home, and not in the bundle: AppArmor lets pasta write its pid there alone
+    config, folder = container.config, container.ctx.folder(container.id)
+    os.makedirs(folder, 0o700, exist_ok=True)
     start = usermode.start_pasta if config.network == "pasta" else usermode.start_slirp
     section, key = ("network", "pasta_options") if config.network == "pasta" else ("engine", "network_cmd_options")
     arguments = config.network_arguments or containers.load().texts(section, key)

@@ -87,7 +87,7 @@ def _disconnect(container: Container) -> None:
     if config.network in ("pasta", "slirp4netns"):
         from podling.network import netns, usermode
 
-        usermode.stop(container.bundle.folder)
+        usermode.stop(container.ctx.folder(config.id), netns.path_of(config.id))
         netns.delete(netns.path_of(config.id))
     if config.network != "bridge":
         return

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import os
 
-from podling.config.settings import user_folder
+from podling.config.settings import runtime_folder
 from podling.linux import calls
 from podling.linux.proc import outer_uid
 
 
 def _folder() -> str:
-    """Root's is where `ip netns` looks; a user has one of their own."""
+    """Root's is where `ip netns` looks; a user's is where AppArmor lets pasta open namespaces."""
     uid = outer_uid()
-    return f"{user_folder(uid)}/netns" if uid else "/run/netns"
+    return f"{runtime_folder(uid)}/netns" if uid else "/run/netns"
 
 
 def path_of(container: str) -> str:

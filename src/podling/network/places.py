@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from podling.config.settings import user_folder
+from podling.config.settings import home_folder, runtime_folder, user_folder
 from podling.linux.proc import outer_uid
 
 
@@ -31,4 +31,12 @@ def shared_folder() -> str:
 
 def shared_netns() -> str:
     """Where that namespace is held."""
-    return f"{shared_folder()}/netns"
+    return f"{runtime_folder(outer_uid())}/netns/podling-shared"
+
+
+def shared_pid_folder() -> str:
+    """Where pasta writes its pid: AppArmor's profile lets it write in homes alone."""
+    uid = outer_uid()
+    path = (os.environ.get("XDG_DATA_HOME") or f"{home_folder(uid)}/.local/share") + "/podling"
+    os.makedirs(path, 0o700, exist_ok=True)
+    return path

@@ -53,11 +53,11 @@ def ensure() -> None:
     netns.create(path)
     try:
         find_program("pasta")
-        usermode.start_pasta(folder, path, [], []).finish()
+        usermode.start_pasta(places.shared_pid_folder(), path, [], []).finish()
         server = usermode.DNS_ADDRESS
     except ProgramMissing:
-        server = usermode.start_slirp(folder, path, [], []).dns
-    with open(f"{folder}/pasta.pid") as file:
+        server = usermode.start_slirp(places.shared_pid_folder(), path, [], []).dns
+    with open(f"{places.shared_pid_folder()}/pasta.pid") as file:
         pid = int(file.read())
     with open(f"{folder}/alive", "w") as file:
         file.write(f"{pid} {start_time(pid)}")
@@ -66,11 +66,11 @@ def ensure() -> None:
 
 
 def _end(folder: str) -> None:
-    usermode.stop(folder)
+    usermode.stop(places.shared_pid_folder(), places.shared_netns())
     netns.delete(places.shared_netns())
-    for name in ("alive", "pasta.pid"):
+    for path in (f"{folder}/alive", f"{places.shared_pid_folder()}/pasta.pid"):
         try:
-            os.unlink(f"{folder}/{name}")
+            os.unlink(path)
         except FileNotFoundError:
             pass
 

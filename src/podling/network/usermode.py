@@ -207,8 +207,8 @@ def _slirp_forward(path: str, port: dict[str, Any]) -> None:
             raise PortInUse(f"slirp4netns: port {port['host_port'] + offset}: {text}")
 
 
-def stop(folder: str) -> None:
-    """End the process that serves a container; nothing when it has ended."""
+def stop(folder: str, netns: str) -> None:
+    """End the process that serves the namespace at `netns`; nothing when it has ended."""
     try:
         with open(f"{folder}/pasta.pid") as file:
             pid = int(file.read())
@@ -216,7 +216,7 @@ def stop(folder: str) -> None:
             words = command.read()
     except (OSError, ValueError):
         return
-    if b"pasta" not in words and b"passt" not in words and b"slirp4netns" not in words:
+    if os.fsencode(netns) not in words:  # another process has the number now
         return
     started = start_time(pid)
     try:

@@ -106,3 +106,83 @@ def test_confined_by_default(podling: Podling) -> None:
     refused = podling("run", "--rm", NONE, "--cap-add", "SYS_ADMIN", IMAGE, "mount", "-t", "tmpfs", "none", "/tmp")
     assert refused.returncode and "denied" in refused.stderr.lower()
     assert "not loaded" in podling.fails(125, "run", "--rm", NONE, "--security-opt", "apparmor=nosuch", IMAGE, "true")
+
+
+#: flags of run and update, what to read below /sys/fs/cgroup, and what it says then
+LIMITS = [
+    (["--cpus", "0.25"], "cpu.max", "25000 100000"),
+    (["--cpu-period", "50000", "--cpu-quota", "20000"], "cpu.max", "20000 50000"),
+    (["--cpu-shares", "512"], "cpu.weight", "20"),
+    (["--cpuset-cpus", "1"], "cpuset.cpus", "1"),
+    (["--cpuset-mems", "0"], "cpuset.mems", "0"),
+    (["--memory", "64m"], "memory.max", str(64 << 20)),
+    (["--memory-reservation", "32m"], "memory.low", str(32 << 20)),
+    (["--memory", "64m", "--memory-swap", "96m"], "memory.swap.max", str(32 << 20)),
+    (["--pids-limit", "33"], "pids.max", "33"),
+]
+
+
+@pytest.mark.parametrize(("flags", "name", "value"), LIMITS, ids=[" ".join(item[0]) for item in LIMITS])
+def test_every_limit(podling: Podling, flags: list[str], name: str, value: str) -> None:
+    show = ("cat", f"/sys/fs/cgroup/{name}")
+    assert podling.ok("run", "--rm", NONE, *flags, IMAGE, *show) == value
+    podling.ok("run", "-d", "--name", "c", NONE, IMAGE, "sleep", "1000")
+    podling.ok("update", *flags, "c")
+    assert podling.ok("exec", "c", *show) == value
+
+
+def test_throttles(podling: Podling) -> None:
+    """Reads and writes of a device."""
+    number = os.stat("/dev/vda").st_rdev
+    flags = []
+    for kind, limit in (("read-bps", "1mb"), ("write-bps", "2mb"), ("read-iops", "100"), ("write-iops", "200")):
+        flags += [f"--device-{kind}", f"/dev/vda:{limit}"]
+    shown = podling.ok("run", "--rm", NONE, *flags, IMAGE, "cat", "/sys/fs/cgroup/io.max")
+    assert shown == f"{os.major(number)}:{os.minor(number)} rbps={1 << 20} wbps={2 << 20} riops=100 wiops=200"
+
+
+def test_files_and_parents_of_the_cgroup(podling: Podling) -> None:
+    shown = podling.ok(
+        "run", "--rm", NONE, "--cgroup-conf", "memory.high=41943040", IMAGE, "cat", "/sys/fs/cgroup/memory.high"
+    )
+    assert shown == str(40 << 20)
+    id = podling.ok("run", "-d", "--name", "c", NONE, "--cgroup-parent", "apart.slice", IMAGE, "sleep", "1000")
+    assert os.path.isdir(f"/sys/fs/cgroup/apart.slice/podling-{id}.scope")
+    assert podling.ok("run", "--rm", NONE, "--cgroups=disabled", IMAGE, "true") == ""
+
+
+def test_the_oom_killer(podling: Podling) -> None:
+    podling(
+        "run",
+        "--name",
+        "c",
+        NONE,
+        "-m",
+        "16m",
+        "--memory-swap",
+        "16m",
+        IMAGE,
+        "sh",
+        "-c",
+        "dd if=/dev/zero of=/dev/null bs=64M count=1",
+    )
+    assert podling.ok("inspect", "--format", "{{.State.OOMKilled}} {{.State.ExitCode}}", "c") == "true 137"
+
+
+@pytest.mark.xdist_group("resident")
+def test_a_user_without_linger_is_warned(resident: list[str]) -> None:
+    # the file alone: without linger, and without a session, systemd would end the user's manager
+    lingers, hidden = f"/var/lib/systemd/linger/{USER}", f"/var/lib/systemd/{USER}"
+    os.rename(lingers, hidden)
+    try:
+        done = subprocess.run(
+            [*resident, "run", "-d", "--name", "w", NONE, IMAGE, "sleep", "100"], capture_output=True, text=True
+        )
+        assert done.returncode == 0 and f"loginctl enable-linger {USER}" in done.stderr
+        again = subprocess.run(
+            [*resident, "run", "-d", "--name", "v", NONE, IMAGE, "sleep", "100"], capture_output=True, text=True
+        )
+        assert "linger" not in again.stderr
+        subprocess.run([*resident, "rm", "-f", "-t0", "-a"], capture_output=True, check=True)
+    finally:
+        os.rename(hidden, lingers)

@@ -283,6 +283,7 @@ def _run(app: App, args: Args) -> int:
             if report.errors:
                 raise report.errors[0]
             app.out(id)
+            engine.call(ops.WarnOfLogout())
             return 0
         code: int | None = engine.call(
             ops.RunAttached(name=id, streams=_streams(args), sig_proxy=args.sig_proxy, preserve_fds=fds)

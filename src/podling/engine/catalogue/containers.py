@@ -61,6 +61,12 @@ class InitContainers(Selection):
     route: ClassVar = "POST /libpod/containers/{name}/init"
 
 
+class WarnOfLogout(Operation):
+    """Warn a user, once, whose detached containers would end with the session."""
+
+    executor: ClassVar = "containers:warn_of_logout"
+
+
 class RunAttached(Operation):
     """Start with streams joined."""
 

@@ -346,3 +346,12 @@ def _revive(
         removal.remove_one(container, force=True, volumes=True)
         raise
     report.done.append(container.id)
+
+
+def warn_of_logout(ctx: Context, op: ops.WarnOfLogout) -> None:
+    from podling.linux.proc import outer_uid
+
+    if outer_uid() and os.path.isdir("/run/systemd/system"):
+        from podling.rootless.linger import warn
+
+        warn(ctx.warn)
