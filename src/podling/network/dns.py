@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 
 from podling.config.settings import find_program
+from podling.linux.proc import outer_uid
 from podling.linux.process import spawn
 
 _PORT = "53"
@@ -104,6 +105,7 @@ def _serve(folder: str) -> None:
         os.kill(pid, _SIGHUP)
         return
     argv = [find_program("aardvark-dns"), "--config", folder, "-p", _PORT, "run"]
-    if os.path.isdir("/run/systemd/system") and os.path.exists("/usr/bin/systemd-run"):
-        argv = ["/usr/bin/systemd-run", "-q", "--scope", *(["--user"] if os.geteuid() else []), *argv]
+    # out of the cgroup of a unit that we may be part of, so that it does not end with that unit
+    if not outer_uid() and os.path.isdir("/run/systemd/system") and os.path.exists("/usr/bin/systemd-run"):
+        argv = ["/usr/bin/systemd-run", "-q", "--scope", *argv]
     os.waitpid(spawn(argv, session=True), 0)
