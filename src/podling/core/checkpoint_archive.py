@@ -69,9 +69,7 @@ def _collect(container: Container, options: CheckpointOptions, scratch: str) -> 
     _write(f"{scratch}/config.dump", shown)
     _write(f"{scratch}/podling.json", own)
     _write(f"{scratch}/network.status", json.loads(container.__dict__["network"] or "{}"))
-    os.link(container.bundle.config, f"{scratch}/spec.dump") if _same_device(
-        container.bundle.config, scratch
-    ) else _copy(container.bundle.config, f"{scratch}/spec.dump")
+    _copy(container.bundle.config, f"{scratch}/spec.dump")
     for name in ("checkpoint", "pre-checkpoint", "devshm-checkpoint.tar"):
         if os.path.exists(f"{folder}/{name}") and (
             name != "pre-checkpoint" or options.with_previous or options.pre_checkpoint
@@ -85,10 +83,6 @@ def _collect(container: Container, options: CheckpointOptions, scratch: str) -> 
             if mount.kind == "volume":
                 with open(f"{scratch}/volumes/{mount.name}.tar", "wb") as file:
                     volumes.export(ctx, mount.name, file.fileno())
-
-
-def _same_device(path: str, folder: str) -> bool:
-    return os.stat(path).st_dev == os.stat(folder).st_dev
 
 
 def _write(path: str, document: dict[str, Any]) -> None:
@@ -192,8 +186,8 @@ def revive(ctx: Context, options: RestoreOptions, image: images.Image | None = N
             assert image.layer
             unpack(ctx.store.tar(image.layer), scratch)
         else:
-            _unpack_file(options.previous, scratch) if options.previous else None
-            _unpack_file(options.archive, scratch)
+            for path in filter(None, (options.previous, options.archive)):
+                _unpack_file(path, scratch)
         what = options.archive or (image.names[0] if image and image.names else "the image")
         known = _read(f"{scratch}/podling.json", what)
         container = _recreate(ctx, options, known, scratch)
@@ -239,12 +233,8 @@ def _recreate(ctx: Context, options: RestoreOptions, known: dict[str, Any], scra
     if options.name:
         create.check_name(options.name)
         config.name, config.id = options.name, os.urandom(32).hex()
-    config.log_path = (
-        config.log_path.replace(old_id, config.id) if config.log_path.endswith("ctr.log") else config.log_path
-    )
-    config.log_path = (
-        f"{ctx.folder(config.id)}/ctr.log" if config.log_path.endswith(f"{config.id}/ctr.log") else config.log_path
-    )
+    if config.log_path.endswith(f"{old_id}/ctr.log"):  # not one that --log-opt path= chose
+        config.log_path = f"{ctx.folder(config.id)}/ctr.log"
     holder = ctx.db.value("SELECT id FROM containers WHERE name=? OR id=?", config.name, config.id)
     if holder:
         raise NameInUse(
