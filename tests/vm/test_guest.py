@@ -32,7 +32,7 @@ def _pytest(what: str, seconds: int) -> None:
 
 @pytest.mark.xdist_group("guest")
 def test_inside() -> None:
-    _pytest("tests/vm/inside", 420)
+    _pytest("tests/vm/inside", 900)
 
 
 @pytest.mark.xdist_group("guest")
