@@ -171,6 +171,9 @@ def test_in_the_namespace_of_the_bridges(user: User, net: str) -> None:
     if done.returncode == 127:
         pytest.skip("wget is not installed")
     assert done.stdout.strip() == b"web"
+    user.ok("rm", "-f", "-t0", "web")
+    shown = user("unshare", "--rootless-netns", "sh", "-c", "exit 7")
+    assert shown.returncode == 7  # and the fixture looks that no pasta is left
 
 
 def test_a_pod_on_a_bridge(user: User, net: str) -> None:

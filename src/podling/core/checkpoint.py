@@ -94,24 +94,10 @@ class Revival:
     def fill(self, shm: str) -> None:
         """Put back what was in /dev/shm."""
         if os.path.exists(self._shared_memory) and os.path.isdir(shm):
+            from podling.storage.extract import unpack_tree
+
             with open(self._shared_memory, "rb") as file:
-                unpack(iter(lambda: file.read(1 << 20), b""), shm)
-
-
-def unpack(chunks: Iterator[bytes], folder: str) -> None:
-    """Unpack a tar, compressed or not, below a folder that no entry leads out of.
-
-    Raises:
-        BadArchive, StorageFull.
-    """
-    from podling.storage.decompress import decompressed
-    from podling.storage.drivers import CopyWhiteouts
-    from podling.storage.extract import Extractor
-    from podling.storage.tar import Reader
-
-    stream = decompressed(chunks)
-    with Extractor(folder, CopyWhiteouts(), literal=True) as extractor:
-        extractor.run(Reader(lambda: next(stream, b"")))
+                unpack_tree(iter(lambda: file.read(1 << 20), b""), shm)
 
 
 # -- checkpoint
@@ -172,6 +158,8 @@ def _check_options(container: Container, options: CheckpointOptions) -> None:
         raise InvalidInput("--ignore-volumes can only be used with --export")
     if options.export and options.create_image:
         raise InvalidInput("--export and --create-image cannot be used together")
+    if options.export and not os.access(os.path.dirname(os.path.abspath(options.export)), os.W_OK):
+        raise InvalidInput(f"--export {options.export}: its folder is not there, or cannot be written to")
     if options.with_previous and options.pre_checkpoint:
         raise InvalidInput("--with-previous cannot be used with --pre-checkpoint")
     if options.with_previous and not os.path.isdir(f"{container.ctx.folder(container.id)}/pre-checkpoint"):

@@ -11,7 +11,7 @@ import os
 import tempfile
 
 from podling.core import changes, images, volumes
-from podling.core.checkpoint import CheckpointOptions, RestoreOptions, unpack
+from podling.core.checkpoint import CheckpointOptions, RestoreOptions
 from podling.core.containers import Container
 from podling.core.options import CreateOptions
 from podling.core.volumes import NoSuchVolume
@@ -19,6 +19,7 @@ from podling.errors import Conflict, InvalidInput, NameInUse
 from podling.oci import json
 from podling.oci.times import format_time
 from podling.runtime.config import ContainerConfig
+from podling.storage.extract import unpack_tree
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -184,7 +185,7 @@ def revive(ctx: Context, options: RestoreOptions, image: images.Image | None = N
     with tempfile.TemporaryDirectory(prefix=".restore-", dir=ctx.settings.root) as scratch:
         if image:
             assert image.layer
-            unpack(ctx.store.tar(image.layer), scratch)
+            unpack_tree(ctx.store.tar(image.layer), scratch)
         else:
             for path in filter(None, (options.previous, options.archive)):
                 _unpack_file(path, scratch)
@@ -205,7 +206,7 @@ def _unpack_file(path: str, scratch: str) -> None:
     except OSError as error:
         raise InvalidInput(f"--import {path}: {error.strerror}") from None
     with file:
-        unpack(iter(lambda: file.read(_CHUNK), b""), scratch)
+        unpack_tree(iter(lambda: file.read(_CHUNK), b""), scratch)
 
 
 def _read(path: str, what: str) -> dict[str, Any]:

@@ -425,18 +425,13 @@ def import_tar(ctx: Context, name: str, chunks: Iterator[bytes]) -> None:
     Raises:
         BadArchive, StorageFull.
     """
-    from podling.storage.decompress import decompressed
-    from podling.storage.drivers import CopyWhiteouts
-    from podling.storage.extract import Extractor
-    from podling.storage.tar import Reader
+    from podling.storage.extract import unpack_tree
 
     volume = find(ctx, name)
-    stream = decompressed(chunks)
     with ctx.locks.hold("volume", volume.key):
         _mount(ctx, volume)
         try:
-            with Extractor(volume.path, CopyWhiteouts(), literal=True) as extractor:
-                extractor.run(Reader(lambda: next(stream, b"")))
+            unpack_tree(chunks, volume.path)
             with ctx.db.write() as tx:
                 tx.update("volumes", volume.key, filled=1)
         finally:

@@ -348,9 +348,10 @@ def _withdraw(plan: _Plan, elements: list[tuple[str, str, str]]) -> None:
 def anybody() -> bool:
     """Whether any container is on any of our bridges."""
     try:
-        return any(os.listdir(f"{places.members()}/{bridge}") for bridge in os.listdir(places.members()))
+        bridges = [name for name in os.listdir(places.members()) if ":" not in name]  # the others have no rules
     except FileNotFoundError:
         return False
+    return any(users(bridge) for bridge in bridges)
 
 
 def detach(attachment: Attachment) -> None:
@@ -378,14 +379,14 @@ def refresh(attachment: Attachment) -> None:
 
 def remove_bridge(network: dict[str, Any]) -> None:
     """The network is removed: its bridge goes, unless somebody else's container is on it."""
-    bridge = network.get("network_interface") or ""
-    if network["driver"] != "bridge" or not bridge or users(bridge):
+    bridge = _Plan(network).bridge
+    if not bridge or users(bridge):
         return
     try:
         os.rmdir(f"{places.members()}/{bridge}")
     except OSError:  # it was none of ours
         return
-    if outer_uid():  # a user's bridges go with the namespace that they are in
+    if network["driver"] != "bridge" or outer_uid():  # a user's bridges go with the namespace that they are in
         return
     with Netlink() as host:
         index = host.index(bridge)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from podling.config.settings import find_program
 from podling.errors import Conflict, PortInUse, RuntimeFailed
 from podling.linux.process import run
-from podling.network import places
+from podling.network import dns, places
 from podling.oci import json
 from podling.oci.record import Record
 from podling.state.locks import Locks
@@ -56,7 +56,7 @@ def _call(runroot: str, action: str, attachment: Attachment) -> bytes:
         attachment.netns,
     ]
     if attachment.network.get("dns_enabled"):
-        _drop_stale_pid(f"{runroot}/networks/aardvark-dns/aardvark.pid")
+        dns.server(dns.folder_of(runroot))  # netavark would signal the pid of one that was killed, and start none
     # two netavarks at once meet in iptables and fail; the bridges and rules are the host's, so the lock is too
     with Locks(places.locks()).hold("netavark", 0):
         names = bool(attachment.network.get("dns_enabled"))  # aardvark-dns, which netavark starts, stays
@@ -64,22 +64,6 @@ def _call(runroot: str, action: str, attachment: Attachment) -> bytes:
     if outcome.code:
         raise _failure(action, outcome.stdout, outcome.message)
     return outcome.stdout
-
-
-def _drop_stale_pid(path: str) -> None:
-    """netavark sends signals to the aardvark-dns of this file; one that was killed would never be started again."""
-    import os
-
-    try:
-        with open(path) as file, open(f"/proc/{int(file.read() or 0)}/cmdline", "rb") as command:
-            if b"aardvark" in command.read():
-                return
-    except (OSError, ValueError):
-        pass
-    try:
-        os.unlink(path)
-    except FileNotFoundError:
-        pass
 
 
 def _failure(action: str, stdout: bytes, message: str) -> RuntimeFailed | Conflict:

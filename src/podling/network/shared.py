@@ -160,12 +160,23 @@ def enter_for_command() -> None:
     """`unshare --rootless-netns`: be in the namespace, which is made if need be."""
     with _lock():
         ensure()
+        os.makedirs(_commands(), 0o700, exist_ok=True)
+        with open(f"{_commands()}/{os.getpid()}", "w"):
+            pass
     enter()
 
 
-def leave_unused() -> None:
-    """Let the namespace go unless somebody is in it."""
+def _commands() -> str:
+    """Notes of commands in the namespace, beside those of containers on bridges."""
+    return f"{places.members()}/commands"
+
+
+def leave(pid: int) -> None:
+    """The command has ended; the namespace goes when nobody is in it. Notes of commands that were killed go too."""
     with _lock():
+        for name in os.listdir(_commands()) if os.path.isdir(_commands()) else ():
+            if name == str(pid) or not os.path.exists(f"/proc/{name}"):
+                os.unlink(f"{_commands()}/{name}")
         if not native.anybody():
             _end(places.shared_folder())
 

@@ -19,7 +19,7 @@ from podling.storage import tar
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Protocol
 
     from podling.rootless.subids import Owners
@@ -366,3 +366,17 @@ class Extractor:
             except OSError as error:
                 if error.errno not in (errno.ENOTSUP, errno.EPERM):
                     raise
+
+
+def unpack_tree(chunks: Iterator[bytes], folder: str) -> None:
+    """Unpack a tar, compressed or not, that is no layer: names are taken literally, and none leads out of `folder`.
+
+    Raises:
+        BadArchive, StorageFull.
+    """
+    from podling.storage.decompress import decompressed
+    from podling.storage.drivers import CopyWhiteouts
+
+    stream = decompressed(chunks)
+    with Extractor(folder, CopyWhiteouts(), literal=True) as extractor:
+        extractor.run(tar.Reader(lambda: next(stream, b"")))

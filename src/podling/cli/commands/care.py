@@ -7,6 +7,7 @@ import os
 from podling.cli.command import Command
 from podling.cli.flags import Flag
 from podling.engine.catalogue import system as ops
+from podling.errors import PodlingError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,9 +17,26 @@ if TYPE_CHECKING:
 
 
 def _unshare(app: App, args: Args) -> int:
-    app.engine.call(ops.EnterNamespace(network=args.rootless_netns))
+    app.engine.call(ops.EnterNamespace())
     argv = args.rest or [os.environ.get("SHELL") or "/bin/sh"]
-    app.close()
+    child = os.fork() if args.rootless_netns else 0
+    if child:  # who waits here is not in that namespace, and can let it go afterwards
+        while True:
+            try:
+                code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+                break
+            except KeyboardInterrupt:  # the command got it too
+                continue
+        app.engine.call(ops.LeaveNetwork(pid=child))
+        return code if code >= 0 else 128 - code
+    if args.rootless_netns:
+        try:
+            app.engine.call(ops.EnterNamespace(network=True))
+        except PodlingError as error:
+            app.error(error)
+            os._exit(error.exit_code)
+    else:
+        app.close()
     try:
         os.execvp(argv[0], argv)
     except OSError as error:

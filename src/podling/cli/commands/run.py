@@ -77,7 +77,7 @@ CREATE_FLAGS = (
     Flag("cert-dir", "", "string", "Folder with certificates for the registry", value="path"),
     Flag("cgroup-parent", "", "string", "Cgroup below which the container's cgroup is made"),
     Flag("cgroupns", "", "string", "Cgroup namespace: private, host, container:NAME, ns:PATH"),
-    Flag("cgroups", "", "string", "How cgroups are made: enabled, disabled, no-conmon, split", "enabled"),
+    Flag("cgroups", "", "string", "How cgroups are made: enabled, disabled, no-conmon, split"),
     Flag("cidfile", "", "string", "Write the container's id to a file", value="file"),
     Flag("conmon-pidfile", "", "string", "Write conmon's pid to a file", value="file"),
     Flag("cpu-period", "", "int", "CPU quota period of the CFS scheduler, in microseconds"),

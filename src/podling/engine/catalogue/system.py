@@ -68,4 +68,11 @@ class EnterNamespace(Operation):
 
     executor: ClassVar = "system:enter"
     network: bool = False
+
+
+class LeaveNetwork(Operation):
+    """A command that was in the network namespace of the user's bridges has ended."""
+
+    executor: ClassVar = "system:leave"
+    pid: int
     writes: ClassVar = False

@@ -70,3 +70,9 @@ def enter(ctx: Context, op: ops.EnterNamespace) -> None:
         from podling.network import shared
 
         shared.enter_for_command()
+
+
+def leave(ctx: Context, op: ops.LeaveNetwork) -> None:
+    from podling.network import shared
+
+    shared.leave(op.pid)
