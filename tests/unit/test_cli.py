@@ -10,9 +10,10 @@ import pytest
 
 from podling.cli import table
 from podling.cli.flags import Flag, UsageError, parse
-from podling.cli.output import Format, human_duration, human_size
+from podling.cli.output import Format, human_size
 from podling.cli.output import table as render_table
 from podling.cli.template import Fields, TemplateError, compile
+from podling.engine.shapes import human_duration
 
 FLAGS = (
     Flag("all", "a", "bool", ""), Flag("env", "e", "list", ""), Flag("caps", "", "slice", ""), Flag("last", "n", "int", "", -1),

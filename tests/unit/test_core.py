@@ -16,7 +16,7 @@ from podling.engine.catalogue.base import Operation
 from podling.errors import Conflict, InvalidInput, PodlingError
 from podling.network import ipam, names
 from podling.runtime import capabilities, logs, oci_runtime, seccomp
-from podling.runtime.attach import _Keys, parse_detach_keys
+from podling.runtime.attach import Keys, parse_detach_keys
 from podling.runtime.config import ContainerConfig, Port, Resources, Security
 from podling.state.database import Database
 
@@ -170,7 +170,7 @@ def test_detach_keys() -> None:
     for text in ("ab", "ctrl-", "ctrl-1", ","):
         with pytest.raises(InvalidInput):
             parse_detach_keys(text)
-    keys = _Keys(b"\x10\x11")
+    keys = Keys(b"\x10\x11")
     assert keys.feed(b"ab\x10") == (b"ab", False)
     assert keys.feed(b"c\x10\x10\x11d") == (b"\x10c\x10", True)
 
@@ -239,7 +239,7 @@ def _log(tmp_path: Path, lines: list[str]) -> str:
 
 def test_log_tail(tmp_path: Path) -> None:
     path = _log(tmp_path, ["F one", "P two-", "F half", "F three"])
-    texts = [[line.text for line in logs.read_file(path, tail=count)] for count in range(5)]
+    texts = [[line.text for line in logs.read_file(path, tail=count) if line] for count in range(5)]
     assert texts == [
         [],
         [b"three\n"],
@@ -252,7 +252,9 @@ def test_log_tail(tmp_path: Path) -> None:
 def test_log_tail_over_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(logs, "_CHUNK", 100)
     path = _log(tmp_path, [f"F line {n}" for n in range(40)])
-    assert [line.text for line in logs.read_file(path, tail=7)] == [f"line {n}\n".encode() for n in range(33, 40)]
+    assert [line.text for line in logs.read_file(path, tail=7) if line] == [
+        f"line {n}\n".encode() for n in range(33, 40)
+    ]
 
 
 def operations() -> list[type[Operation]]:
@@ -300,6 +302,6 @@ def test_log_text_is_the_same_both_ways(tmp_path: Path) -> None:
         with open(tmp_path / "out", "w+b") as out, open(tmp_path / "err", "w+b") as err:
             logs.copy_text(path, out.fileno(), err.fileno(), tail=tail)
             out.seek(0), err.seek(0)
-            found = list(logs.read_file(path, tail=tail))
+            found = [line for line in logs.read_file(path, tail=tail) if line]
             assert out.read() == b"".join(line.text for line in found if line.stream == "stdout")
             assert err.read() == b"".join(line.text for line in found if line.stream == "stderr")

@@ -63,6 +63,12 @@ class App:
         if _LEVELS.index(self.options.log_level) <= _LEVELS.index("warning"):
             write(2, f"WARN: {text}\n")
 
+    def log(self, text: str) -> None:
+        """A line of a long-running command, with the time, to standard error."""
+        import time
+
+        write(2, f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {text}\n")
+
     def progress(self, text: str) -> None:
         if self.quiet or (self._bars and text.startswith("Copying ") and ":" not in text.partition("sha256:")[2]):
             return  # a bar says it

@@ -93,37 +93,6 @@ def human_size(size: float, *, space: bool = True, digits: int = 3) -> str:
     return f"{number}{' ' if space else ''}{units[position]}"
 
 
-def human_duration(seconds: float) -> str:
-    """As Docker's units package words it."""
-    whole = int(seconds)
-    minutes, hours = whole // 60, round(whole / 3600)
-    if whole < 1:
-        return "Less than a second"
-    if whole == 1:
-        return "1 second"
-    if whole < 60:
-        return f"{whole} seconds"
-    if minutes == 1:
-        return "About a minute"
-    if minutes < 60:
-        return f"{minutes} minutes"
-    if hours == 1:
-        return "About an hour"
-    if hours < 48:
-        return f"{hours} hours"
-    if hours < 24 * 7 * 2:
-        return f"{hours // 24} days"
-    if hours < 24 * 30 * 2:
-        return f"{hours // 24 // 7} weeks"
-    if hours < 24 * 365 * 2:
-        return f"{hours // 24 // 30} months"
-    return f"{hours // 24 // 365} years"
-
-
-def ago(nanoseconds: int, now: int) -> str:
-    return f"{human_duration((now - nanoseconds) / 1e9)} ago" if nanoseconds > 0 else "N/A"
-
-
 def local_time(nanoseconds: int) -> str:
     """As Go prints a time: `2026-01-02 15:04:05.123456789 +0000 UTC`."""
     import time

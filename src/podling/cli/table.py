@@ -171,6 +171,7 @@ COMMANDS["image list"] = COMMANDS["images"]
 COMMANDS["image rm"] = COMMANDS["rmi"]
 COMMANDS["system df"] = ("space", "DF", "Show how much space is used")
 COMMANDS["system prune"] = ("space", "PRUNE", "Remove what nobody uses")
+COMMANDS["system service"] = ("service", "SERVICE", "Serve the REST API")
 COMMANDS["system migrate"] = ("care", "MIGRATE", "Stop all containers, and let a user's namespace be made anew")
 COMMANDS["system reset"] = ("care", "RESET", "Remove everything")
 COMMANDS["system events"] = COMMANDS["events"]

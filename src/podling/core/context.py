@@ -52,6 +52,17 @@ class Context:
         self._runtimes: dict[str, OCIRuntime] = {}
         self._notice_reboot()
 
+    def told(
+        self,
+        warn: Callable[[str], None],
+        progress: Callable[[str], None],
+        meter: Callable[[str, int, int], None] | None,
+    ) -> Context:
+        """The same stores and settings, with others who listen. Nobody can be asked there."""
+        other = object.__new__(Context)
+        other.__dict__.update(self.__dict__, warn=warn, progress=progress, meter=meter, ask=None)
+        return other
+
     def close(self) -> None:
         self.db.close()
 

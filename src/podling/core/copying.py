@@ -111,8 +111,10 @@ def copy(
     overwrite: bool = False,
     stdin: int = 0,
     stdout: int = 1,
+    rename: dict[str, str] | None = None,
 ) -> None:
-    """Copy from `source` to `target`, as `cp -a` would; either may be `-`, a tar.
+    """Copy from `source` to `target`, as `cp -a` would; either may be `-`, a tar, in which `rename` gives what lies at its top
+    other names.
 
     With `archive`, what comes into a container belongs to its user, and what comes out to us; without, owners are kept.
 
@@ -127,7 +129,7 @@ def copy(
             raise InvalidInput("a tar from standard input goes into a container")
         from podling.core.push import read_fd
 
-        _unpack(ctx, other, read_fd(stdin), "", archive=archive, overwrite=overwrite, stream=True)
+        _unpack(ctx, other, read_fd(stdin), "", archive=archive, overwrite=overwrite, stream=True, rename=rename or {})
         return
     place, bare = _source(ctx, one)
     info = place.stat()
@@ -138,6 +140,7 @@ def copy(
 
     if other.is_stream:
         name = os.path.basename(place.path.rstrip("/")) or "."
+        name = (rename or {}).get(name, name)
         for piece in tree_archive(place.view, place.path, "" if bare else name, inside=bare):
             _write_all(stdout, piece)
         return
@@ -177,6 +180,7 @@ def _unpack(
     overwrite: bool,
     is_folder: bool = False,
     stream: bool = False,
+    rename: dict[str, str] | None = None,
 ) -> None:
     """Put a tar, or a tree called `name`, where `side` says; the rules are those of `docker cp`."""
     if not side.container:
@@ -192,7 +196,7 @@ def _unpack(
             if info is None or not stat.S_ISDIR(info.st_mode):
                 raise InvalidInput(f"{place.shown}: a tar is unpacked into a folder that exists")
             assert not isinstance(content, _Place)
-            _extract(container, place, content, archive=archive, overwrite=overwrite)
+            _extract(container, place, content, archive=archive, overwrite=overwrite, rename=rename)
             return
         _extract_to(ctx, container, place, content, name, side.path, archive, overwrite, is_folder)
 
@@ -231,8 +235,14 @@ def _extract_to(
     _extract(container, target, chunks, archive=archive, overwrite=overwrite)
 
 
-def _moved(reader: tar.Reader, prefix: str) -> tar.Reader:
-    """The members of `reader` below `prefix`."""
+def _moved(reader: tar.Reader, prefix: str, rename: dict[str, str] | None = None) -> tar.Reader:
+    """The members of `reader` below `prefix`; what lies at the top gets the names of `rename`."""
+
+    def renamed(path: str) -> str:
+        if not rename:
+            return path
+        top, slash, rest = path.removeprefix("./").partition("/")
+        return f"{rename.get(top, top)}{slash}{rest}"
 
     class Moved(tar.Reader):
         def __init__(self) -> None:
@@ -240,9 +250,11 @@ def _moved(reader: tar.Reader, prefix: str) -> tar.Reader:
 
         def __iter__(self) -> Iterator[tar.Member]:
             for member in reader:
-                member.name = f"{prefix}/{member.name}" if prefix else member.name
-                if member.kind == tar.LINK and prefix:
-                    member.link = f"{prefix}/{member.link}"
+                name = renamed(member.name)
+                member.name = f"{prefix}/{name}" if prefix else name
+                if member.kind == tar.LINK:
+                    link = renamed(member.link)
+                    member.link = f"{prefix}/{link}" if prefix else link
                 yield member
 
     return Moved()
@@ -254,7 +266,13 @@ class _NoWhiteouts:
 
 
 def _extract(
-    container: Container | None, place: _Place, chunks: Iterator[bytes], *, archive: bool, overwrite: bool
+    container: Container | None,
+    place: _Place,
+    chunks: Iterator[bytes],
+    *,
+    archive: bool,
+    overwrite: bool,
+    rename: dict[str, str] | None = None,
 ) -> None:
     """Unpack a tar into the folder `place`, which exists."""
     from podling.linux.calls import open_in_root
@@ -290,7 +308,7 @@ def _extract(
         with Extractor(
             top, whiteouts, lookup=lookup, owner=owner, literal=True, keep_kinds=not overwrite, owners=owners
         ) as extractor:
-            extractor.run(_moved(Reader(lambda: next(stream, b"")), prefix))
+            extractor.run(_moved(Reader(lambda: next(stream, b"")), prefix, rename))
         return
     root_fd = os.open(top, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
@@ -301,7 +319,7 @@ def _extract(
         with Extractor(
             f"/proc/self/fd/{folder_fd}", whiteouts, owner=owner, literal=True, keep_kinds=not overwrite, owners=owners
         ) as extractor:
-            extractor.run(Reader(lambda: next(stream, b"")))
+            extractor.run(_moved(Reader(lambda: next(stream, b"")), "", rename))
     finally:
         os.close(folder_fd)
 
@@ -310,6 +328,52 @@ def _write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:
         view = view[os.write(fd, view) :]
+
+
+# -- stat
+_GO_MODES = (
+    (stat.S_ISDIR, 31),
+    (stat.S_ISLNK, 27),
+    (stat.S_ISBLK, 26),
+    (stat.S_ISCHR, 26),
+    (stat.S_ISFIFO, 25),
+    (stat.S_ISSOCK, 24),
+)
+
+
+def stat_path(ctx: Context, name: str, path: str) -> dict[str, object]:
+    """A path of a container in the shape of Docker's PathStat; `mode` is Go's os.FileMode.
+
+    Raises:
+        NotFound: there is nothing.
+    """
+    from podling.oci.times import format_time
+
+    place, _ = _source(ctx, Side(container=name, path=path))
+    info = place.stat()
+    if info is None:
+        raise NotFound(f'"{path}" could not be found on container {name}: no such file or directory')
+    mode = info.st_mode & 0o777
+    for test, bit in _GO_MODES:
+        if test(info.st_mode):
+            mode |= 1 << bit
+    if stat.S_ISCHR(info.st_mode):
+        mode |= 1 << 21
+    for flag, bit in ((stat.S_ISUID, 23), (stat.S_ISGID, 22), (stat.S_ISVTX, 20)):
+        if info.st_mode & flag:
+            mode |= 1 << bit
+    link = ""
+    if stat.S_ISLNK(info.st_mode):
+        link = place.view.resolve(place.path)
+    return {
+        "name": os.path.basename(path.rstrip("/")) or "/",
+        "size": info.st_size,
+        "mode": mode,
+        "mtime": format_time(max(info.st_mtime_ns, 1)),
+        "isDir": stat.S_ISDIR(info.st_mode),
+        "isStream": False,
+        "linkTarget": link or place.path,
+    }
 
 
 # -- export

@@ -32,8 +32,13 @@ class Event(Record):
     attributes: dict[str, str]
 
 
-def stream(ctx: Context, since: str, until: str, filters: list[str], follow: bool) -> Iterator[Event]:
-    """Events in their order. Without `since` only those to come; `follow` waits for more until `until` has passed."""
+def stream(
+    ctx: Context, since: str, until: str, filters: list[str], follow: bool, *, patient: bool = True
+) -> Iterator[Event | None]:
+    """Events in their order. Without `since` only those to come; `follow` waits for more until `until` has passed.
+
+    One that is not `patient` yields None instead of waiting.
+    """
     wanted = split(filters, FILTERS)
     current = now()
     end = _limit(until, current) if until else 0
@@ -63,7 +68,10 @@ def stream(ctx: Context, since: str, until: str, filters: list[str], follow: boo
             continue
         if not follow or (end and now() > end):
             return
-        time.sleep(_POLL_SECONDS)
+        if patient:
+            time.sleep(_POLL_SECONDS)
+        else:
+            yield None
 
 
 def _limit(until: str, current: int) -> int:

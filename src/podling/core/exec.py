@@ -122,7 +122,21 @@ def _mode(root_fd: int, path: str) -> int | None:
         os.close(fd)
 
 
-def _begin(container: Container, options: ExecOptions) -> tuple[str, str]:
+def folder_of(container: Container, session: str) -> str:
+    return f"{container.bundle.folder}/exec/{session[:16]}"
+
+
+def drop_folder(container: Container, session: str) -> None:
+    remove_tree(folder_of(container, session))
+
+
+def write_process(container: Container, session: str, options: ExecOptions) -> None:
+    """The process specification that the runtime gets."""
+    with open(f"{folder_of(container, session)}/process.json", "w") as file:
+        file.write(json.dumps(_process(container, options)))
+
+
+def begin(container: Container, options: ExecOptions) -> tuple[str, str]:
     """(session id, its folder) with the process specification in it."""
     if not options.command:
         raise InvalidInput("must provide a non-empty command to start an exec session")
@@ -133,10 +147,13 @@ def _begin(container: Container, options: ExecOptions) -> tuple[str, str]:
             hint=f"podling {'unpause' if status == 'paused' else 'start'} {container.name}",
         )
     session = os.urandom(32).hex()
-    folder = f"{container.bundle.folder}/exec/{session[:16]}"
+    folder = folder_of(container, session)
     os.makedirs(folder, 0o700)
-    with open(f"{folder}/process.json", "w") as file:
-        file.write(json.dumps(_process(container, options)))
+    try:
+        write_process(container, session, options)
+    except BaseException:
+        remove_tree(folder)
+        raise
     ctx = container.ctx
     with ctx.db.write() as tx:
         tx.insert(
@@ -164,7 +181,7 @@ def run(
         TimeoutError: it took more than `seconds`, and was killed.
         NotRunning, InvalidInput, CommandNotFound, CommandNotInvocable, RuntimeFailed.
     """
-    session, folder = _begin(container, options)
+    session, folder = begin(container, options)
     code = -1
     try:
         if options.tty:
@@ -254,7 +271,7 @@ def _with_terminal(
 
 def detached(container: Container, options: ExecOptions) -> str:
     """Start a process in the background; the session's id."""
-    session, folder = _begin(container, options)
+    session, folder = begin(container, options)
     ctx = container.ctx
     try:
         pid = conmon.create_exec(
@@ -281,7 +298,7 @@ def forget(container: Container, id: str) -> None:
         raise NotFound(f"no exec session with ID {id} found: no such exec session")
     if is_alive(row[1], row[2]):
         raise WrongState(f"exec session {row[0]} of container {container.name} is running: container state improper")
-    _end(container, row[0], f"{container.bundle.folder}/exec/{row[0][:16]}", -1)
+    _end(container, row[0], folder_of(container, row[0]), -1)
 
 
 def _record_pid(container: Container, session: str, pid: int) -> None:

@@ -104,7 +104,7 @@ def inspect(container: Container, size: bool) -> dict[str, Any]:
             *(mode[10:] for mode in _modes(config) if mode.startswith("container:")),
             *(item.partition(":")[0] for item in config.requires),
         ],
-        "NetworkSettings": _network(container),
+        "NetworkSettings": network_of(container),
         "Namespace": "",
         "IsInfra": config.infra,
         "IsService": False,
@@ -185,7 +185,8 @@ def port_bindings(config: ContainerConfig) -> dict[str, Any]:
     return bindings
 
 
-def _network(container: Container) -> dict[str, Any]:
+def network_of(container: Container) -> dict[str, Any]:
+    """Its networks and ports, in the shape of `podman inspect`."""
     from podling.network import netns
 
     config = container.config

@@ -43,6 +43,8 @@ class ContainerSummary(Record):
     infra: bool = False
     size: int = -1
     root_size: int = -1
+    #: where asked for: mounts, network, bindings, exposed and mode, in the shape of `inspect`
+    details: dict[str, Any] = {}
 
     @property
     def labels(self) -> dict[str, str]:
@@ -59,7 +61,9 @@ _COLUMNS = (
 _TABLES = "containers c LEFT JOIN pods p ON p.key=c.pod"
 
 
-def list_containers(ctx: Context, all: bool, filters: list[str], last: int, size: bool) -> list[ContainerSummary]:
+def list_containers(
+    ctx: Context, all: bool, filters: list[str], last: int, size: bool, details: bool = False
+) -> list[ContainerSummary]:
     """Containers, newest first: the running ones, or all; `last` limits the number and implies all."""
     narrow = not all and not last and not any(text.startswith(("status=", "exited=")) for text in filters)
     where = "WHERE status IN ('running', 'paused', 'stopping')" if narrow else ""
@@ -89,9 +93,27 @@ def list_containers(ctx: Context, all: bool, filters: list[str], last: int, size
     if size:
         for summary, layer in zip(found, layers, strict=True):
             _measure(ctx, summary, layer)
+    if details:
+        _detail(ctx, found)
     if stale:
         ctx.recover()
     return found
+
+
+def _detail(ctx: Context, found: list[ContainerSummary]) -> None:
+    from podling.core import inspect
+    from podling.core.containers import every
+
+    wanted = {summary.id: summary for summary in found}
+    for container in every(ctx):
+        summary = wanted.get(container.id)
+        if summary is not None:
+            config = container.config
+            summary.details = {
+                "mounts": inspect.mounts_of(container), "network": inspect.network_of(container), "mode": config.network,
+                "bindings": inspect.port_bindings(config), "exposed": config.exposed,
+            }  # fmt: skip
+    found[:] = [summary for summary in found if summary.details]  # those that went meanwhile have none
 
 
 def _matching(ctx: Context, match: Callable[[Container], bool]) -> list[Container]:

@@ -21,8 +21,10 @@ def copy_text(container: Container, out: int, err: int, tail: int) -> bool:
     return True
 
 
-def read(container: Container, tail: int, since: str, until: str, follow: bool) -> Iterator[logs.LogLine]:
-    """Lines from the oldest; with `follow`, on until the container has ended.
+def read(
+    container: Container, tail: int, since: str, until: str, follow: bool, *, patient: bool = True
+) -> Iterator[logs.LogLine | None]:
+    """Lines from the oldest; with `follow`, on until the container has ended. One that is not `patient` yields None when none comes.
 
     Raises:
         Unsupported: its log driver keeps nothing that can be read.
@@ -41,7 +43,9 @@ def read(container: Container, tail: int, since: str, until: str, follow: bool) 
         return not container.is_alive
 
     if config.log_driver == "k8s-file":
-        return logs.read_file(config.log_path, tail=tail, since=start, until=end, follow=follow, ended=ended)
+        return logs.read_file(
+            config.log_path, tail=tail, since=start, until=end, follow=follow, ended=ended, patient=patient
+        )
     if config.log_driver == "journald":
         return logs.read_journal(container.id, tail=tail, since=start, until=end, follow=follow, ended=ended)
     raise Unsupported(

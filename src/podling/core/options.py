@@ -198,6 +198,7 @@ class ExecOptions(Record):
     privileged: bool = False
     tty: bool = False
     interactive: bool = False
+    detach_keys: str = "ctrl-p,ctrl-q"
     #: descriptors that the process gets under their own numbers
     preserve_fds: list[int] = []
 

@@ -40,8 +40,13 @@ class Sample(Record):
         return 100.0 * self.memory / self.memory_limit if self.memory_limit else 0.0
 
 
-def stream(ctx: Context, containers: list[Container] | None, interval: float, *, all: bool) -> Iterator[list[Sample]]:
-    """Samples of `containers`, or of those that run (with `all` of every one) at each time; the first comes at once."""
+def stream(
+    ctx: Context, containers: list[Container] | None, interval: float, *, all: bool, patient: bool = True
+) -> Iterator[list[Sample] | None]:
+    """Samples of `containers`, or of those that run (with `all` of every one) at each time; the first comes at once.
+
+    One that is not `patient` yields None until the time has come.
+    """
     before: dict[str, tuple[int, int]] = {}
     if outer_uid() and ctx.settings.cgroup_manager != "systemd":
         raise Unsupported(
@@ -57,7 +62,12 @@ def stream(ctx: Context, containers: list[Container] | None, interval: float, *,
             for container in chosen:
                 container.load()
         yield [_sample(container, before) for container in chosen]
-        time.sleep(interval)
+        if patient:
+            time.sleep(interval)
+            continue
+        due = time.monotonic() + interval
+        while time.monotonic() < due:
+            yield None
 
 
 def _sample(container: Container, before: dict[str, tuple[int, int]]) -> Sample:

@@ -230,11 +230,17 @@ class Containers:
         return Container(self._engine, document["Id"])
 
     def list(
-        self, *, all: bool = False, filters: Sequence[str] = (), last: int = 0, size: bool = False
+        self,
+        *,
+        all: bool = False,
+        filters: Sequence[str] = (),
+        last: int = 0,
+        size: bool = False,
+        details: bool = False,
     ) -> list[ContainerSummary]:
-        """Containers, newest first; the running ones, or all."""
+        """Containers, newest first; the running ones, or all. `details` adds mounts, networks and ports."""
         found: list[ContainerSummary] = self._engine.call(
-            ops.ListContainers(all=all, filters=[*filters], last=last, size=size)
+            ops.ListContainers(all=all, filters=[*filters], last=last, size=size, details=details)
         )
         return found
 

@@ -53,6 +53,28 @@ class Engine:
             self._context = Context(self.settings, self.warn, self.progress, self.meter, self.ask)
         return self._context
 
+    def told(
+        self,
+        *,
+        warn: Callable[[str], None] = _silent,
+        progress: Callable[[str], None] = _silent,
+        meter: Callable[[str, int, int], None] | None = None,
+    ) -> Engine:
+        """This engine with others who listen: for one call of several that run at once. It is not closed."""
+        other = Engine(self.settings, warn=warn, progress=progress, meter=meter)
+        other._context = self.context.told(warn, progress, meter)
+        return other
+
+    def prepare_for_threads(self) -> None:
+        """What only a process with one thread can do: enter the user namespace, where there is no root."""
+        self.context.recover()
+        _ = self.context.store.driver
+
+    def change_counter(self) -> int:
+        """A number that is another one after every change to the state, by whichever process."""
+        counter: int = self.context.db.value("PRAGMA data_version")
+        return counter
+
     def call(self, operation: Operation) -> Any:
         """Execute an operation of the catalogue. The typed faces below are what people use."""
         module, _, function = operation.executor.partition(":")

@@ -61,7 +61,7 @@ def connect(folder: str) -> Socket:
         os.close(fd)
 
 
-class _Keys:
+class Keys:
     """Finds the detach sequence in what is typed; a prefix of it is held back until it is decided."""
 
     def __init__(self, sequence: bytes) -> None:
@@ -103,7 +103,7 @@ def pump(
     there, and all output has come once `drained()`. `wakeup` becomes readable when `on_wakeup` has something to do (signals).
     Output that its reader no longer wants (a closed pipe) is dropped, as the container must not notice.
     """
-    keys = _Keys(parse_detach_keys(streams.detach_keys) if streams.tty else b"")
+    keys = Keys(parse_detach_keys(streams.detach_keys) if streams.tty else b"")
     poller = select.poll()
     poller.register(sock, select.POLLIN)
     reading = streams.stdin >= 0
@@ -154,7 +154,7 @@ def pump(
                 if not data:
                     reading = False
                     poller.unregister(streams.stdin)
-                    _end_input(sock, tty=streams.tty)
+                    end_input(sock, tty=streams.tty)
                     continue
                 data, detached = keys.feed(data)
                 pending = _send(sock, data) if data else b""
@@ -165,7 +165,7 @@ def pump(
                     poller.modify(sock, select.POLLIN | select.POLLOUT)
 
 
-def _end_input(sock: Socket, *, tty: bool) -> None:
+def end_input(sock: Socket, *, tty: bool) -> None:
     """Nothing more comes. A terminal cannot be half closed: there the end of input is typed, as a person would."""
     try:
         if tty:

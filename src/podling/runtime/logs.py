@@ -66,10 +66,11 @@ def read_file(
     until: int = 0,
     follow: bool = False,
     ended: Callable[[], bool] = lambda: True,
-) -> Iterator[LogLine]:
+    patient: bool = True,
+) -> Iterator[LogLine | None]:
     """The lines of a k8s-file log. With `follow`, on until `ended()`; a log that was rotated is followed into the new file.
 
-    `since` and `until` are nanoseconds since the epoch, 0 for none.
+    One that is not `patient` yields None instead of waiting. `since` and `until` are nanoseconds since the epoch, 0 for none.
     """
     import time
 
@@ -106,7 +107,10 @@ def read_file(
                 continue
             if until and time.time_ns() > until:
                 return
-            time.sleep(0.05)
+            if patient:
+                time.sleep(0.05)
+            else:
+                yield None
     finally:
         file.close()
 

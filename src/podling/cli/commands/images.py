@@ -6,8 +6,10 @@ import time
 
 from podling.cli.command import Command
 from podling.cli.flags import Flag, UsageError
-from podling.cli.output import Format, ago, human_size, local_time, print_rows, table
+from podling.cli.output import Format, human_size, local_time, print_rows, table
+from podling.engine import shapes
 from podling.engine.catalogue import images as ops
+from podling.engine.shapes import ago
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,7 +33,7 @@ def _images(app: App, args: Args) -> int:
         ops.ListImages(names=args.rest, filters=args.filter, all=args.all, history=args.history or bool(args.format))
     )
     if args.format and Format(args.format).is_json:
-        print_rows(app, "json", [_json(image) for image in images], {})
+        print_rows(app, "json", [shapes.image(image) for image in images], {})
         return 0
     entries = [(image, repository, tag) for image in images for repository, tag in _names(image)]
     keys: dict[str, Any] = {
@@ -87,33 +89,6 @@ def _fields(image: Image, repository: str, tag: str, args: Args, now: int) -> di
         "SharedSize": "0B",
         "Os": image.platform.split("/")[0], "Arch": (image.platform.split("/") + [""])[1],
     }  # fmt: skip
-
-
-def _json(image: Image) -> dict[str, Any]:
-    from podling.oci.times import format_time
-
-    parts = [*image.platform.split("/"), ""]
-    return {
-        "Id": image.id,
-        "ParentId": "",
-        "RepoTags": image.names or None,
-        "RepoDigests": sorted({f"{name.rpartition(':')[0]}@{image.manifest_digest}" for name in image.names}),
-        "Size": image.size,
-        "SharedSize": 0,
-        "VirtualSize": image.size,
-        "Labels": image.labels or None,
-        "Containers": image.containers,
-        "Arch": parts[1],
-        "Digest": image.manifest_digest,
-        "History": image.past_names or image.names,
-        "IsManifestList": image.kind == "index",
-        "ReadOnly": bool(image.shelf),
-        "Dangling": not image.names,
-        "Names": image.names,
-        "Os": parts[0],
-        "Created": image.created // 10**9,
-        "CreatedAt": format_time(image.created),
-    }
 
 
 def _rmi(app: App, args: Args) -> int:

@@ -23,8 +23,9 @@ from podling.cli.commands.registries import (
     write_digest,
 )
 from podling.cli.flags import Flag, UsageError
-from podling.cli.output import Format, ago, human_size, print_rows, table
+from podling.cli.output import Format, human_size, print_rows, table
 from podling.engine.catalogue import lists as ops
+from podling.engine.shapes import ago
 from podling.engine.types import AddOptions, ArtifactOptions, Platforms
 from podling.oci import json
 

@@ -8,9 +8,11 @@ import time
 from podling.cli.command import Command
 from podling.cli.commands.run import CREATE_FLAGS
 from podling.cli.flags import Flag, UsageError
-from podling.cli.output import Format, ago, table
+from podling.cli.output import Format, table
+from podling.engine import shapes
 from podling.engine.catalogue import containers as container_ops
 from podling.engine.catalogue import pods as ops
+from podling.engine.shapes import ago
 from podling.engine.types import CreateOptions, PodOptions
 
 TYPE_CHECKING = False
@@ -190,19 +192,6 @@ def _fields(pod: PodSummary, args: Args, now: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _json(pod: PodSummary) -> dict[str, Any]:
-    from podling.oci.times import format_time
-
-    return {
-        "Cgroup": pod.cgroup,
-        "Containers": [
-            {"Id": c.id, "Names": c.name, "Status": c.status, "RestartCount": c.restarts} for c in pod.containers
-        ],
-        "Created": format_time(pod.created), "Id": pod.id, "InfraId": pod.infra, "Name": pod.name, "Namespace": "",
-        "Networks": pod.networks, "Status": pod.status, "Labels": pod.labels,
-    }  # fmt: skip
-
-
 _SORTS: dict[str, Any] = {
     "created": lambda pod: -pod.created, "id": lambda pod: pod.id, "name": lambda pod: pod.name, "status": lambda pod: pod.status,
     "number": lambda pod: len(pod.containers),
@@ -225,7 +214,7 @@ def _ps(app: App, args: Args) -> int:
     if args.format and Format(args.format).is_json:
         from podling.oci import json
 
-        app.out(json.pretty([_json(pod) for pod in found], 4))
+        app.out(json.pretty([shapes.pod(pod) for pod in found], 4))
         return 0
     now = time.time_ns()
     rows = [_fields(pod, args, now) for pod in found]

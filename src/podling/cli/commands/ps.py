@@ -6,7 +6,9 @@ import time
 
 from podling.cli.command import Command
 from podling.cli.flags import Flag, UsageError
-from podling.cli.output import ago, human_duration, human_size, table
+from podling.cli.output import Format, human_size, table
+from podling.engine import shapes
+from podling.engine.shapes import ago, status_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,16 +26,6 @@ _HEADERS = {
 }  # fmt: skip
 _SORTS = ("command", "created", "id", "image", "names", "runningfor", "size", "status")
 _COMMAND_WIDTH = 20
-
-
-def status_text(item: ContainerSummary, now: int) -> str:
-    if item.status == "running":
-        health = f" ({item.health})" if item.health else ""
-        return f"Up {human_duration((now - item.started) / 1e9)}{health}"
-    if item.status == "exited":
-        since = f" {ago(item.finished, now)}" if item.finished else ""
-        return f"Exited ({item.exit_code}){since}"
-    return item.status.capitalize()
 
 
 def _command(item: ContainerSummary, truncate: bool) -> str:
@@ -74,7 +66,8 @@ def _is_terminal() -> bool:
 def _show(app: App, args: Args) -> None:
     last = 1 if args.latest else max(args.last, 0)
     wants_size = args.size or "Size" in args.format
-    items = app.engine.containers.list(all=args.all, filters=args.filter, last=last, size=wants_size)
+    detailed = bool(args.format) and Format(args.format).is_json
+    items = app.engine.containers.list(all=args.all, filters=args.filter, last=last, size=wants_size, details=detailed)
     _sort(items, args.sort)
     short = not args.no_trunc
     if args.quiet:
@@ -145,10 +138,10 @@ def _sort(items: list[ContainerSummary], key: str) -> None:
 
 
 def _formatted(app: App, args: Args, items: list[ContainerSummary], now: int) -> None:
-    from podling.cli.output import Format, print_rows
+    from podling.cli.output import print_rows
 
     if Format(args.format).is_json:
-        print_rows(app, "json", [_json(app, item, now) for item in items], {})
+        print_rows(app, "json", [shapes.container(item, now) for item in items], {})
         return
     print_rows(
         app, args.format, [_fields(app, args, item, now) for item in items], _HEADERS, heading=not args.noheading
@@ -199,51 +192,6 @@ def _fields(app: App, args: Args, item: ContainerSummary, now: int) -> dict[str,
         "Mounts": lambda: ",".join(mount["Destination"] for mount in inspect()["Mounts"]),
         "Networks": lambda: ",".join(inspect()["NetworkSettings"].get("Networks", ())),
     }
-
-
-def _json(app: App, item: ContainerSummary, now: int) -> dict[str, Any]:
-    document = app.engine.containers.get(item.id).inspect()
-    ports = [
-        {
-            "host_ip": "" if binding["HostIp"] == "0.0.0.0" else binding["HostIp"],
-            "container_port": int(key.partition("/")[0]),
-            "host_port": int(binding["HostPort"]),
-            "range": 1,
-            "protocol": key.partition("/")[2],
-        }
-        for key, bindings in document["HostConfig"]["PortBindings"].items()
-        for binding in bindings
-    ]
-    entry: dict[str, Any] = {
-        "AutoRemove": item.auto_remove,
-        "Command": item.command,
-        "CreatedAt": ago(item.created, now),
-        "CIDFile": "",
-        "Exited": item.status == "exited",
-        "ExitedAt": item.finished // 10**9 if item.finished else -62135596800,
-        "ExitCode": item.exit_code,
-        "ExposedPorts": None,
-        "Id": item.id,
-        "Image": item.image,
-        "ImageID": item.image_id,
-        "IsInfra": item.infra,
-        "Labels": item.labels or None,
-        "Mounts": [mount["Destination"] for mount in document["Mounts"]],
-        "Names": [item.name],
-        "Namespaces": {},
-        "Networks": list(document["NetworkSettings"].get("Networks", ())),
-        "Pid": item.pid,
-        "Pod": item.pod,
-        "PodName": item.pod_name,
-        "Ports": ports or None,
-        "Restarts": item.restarts,
-        "Size": {"rootFsSize": item.root_size, "rwSize": item.size} if item.size >= 0 else None,
-        "StartedAt": item.started // 10**9 if item.started else -62135596800,
-        "State": item.status,
-        "Status": status_text(item, now),
-        "Created": item.created // 10**9,
-    }
-    return entry
 
 
 PS = Command(

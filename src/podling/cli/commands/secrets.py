@@ -7,8 +7,10 @@ import time
 
 from podling.cli.command import Command
 from podling.cli.flags import Flag, UsageError
-from podling.cli.output import Format, ago, print_rows, table
+from podling.cli.output import Format, print_rows, table
+from podling.engine import shapes
 from podling.engine.catalogue import storage as ops
+from podling.engine.shapes import ago
 from podling.engine.types import SecretOptions
 
 TYPE_CHECKING = False
@@ -71,27 +73,13 @@ def _ls(app: App, args: Args) -> int:
     return 0
 
 
-def _document(secret: Secret, data: bytes, *, reveal: bool) -> dict[str, Any]:
-    from podling.oci.times import format_time
-
-    document: dict[str, Any] = {
-        "ID": secret.id, "CreatedAt": format_time(secret.created), "UpdatedAt": format_time(secret.updated),
-        "Spec": {
-            "Name": secret.name, "Driver": {"Name": secret.driver, "Options": secret.options}, "Labels": secret.labels,
-        },
-    }  # fmt: skip
-    if reveal:
-        document["SecretData"] = data.decode("utf-8", "replace")
-    return document
-
-
 def _inspect(app: App, args: Args) -> int:
     errors: list[Exception] = []
     documents = []
     for name in args.rest:
         try:
             secret, data = app.engine.call(ops.InspectSecret(name=name, reveal=args.showsecret))
-            documents.append(_document(secret, data, reveal=args.showsecret))
+            documents.append(shapes.secret(secret, data if args.showsecret else None))
         except Exception as error:
             from podling.errors import PodlingError
 

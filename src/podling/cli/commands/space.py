@@ -6,8 +6,9 @@ import time
 
 from podling.cli.command import Command
 from podling.cli.flags import Flag, UsageError
-from podling.cli.output import Format, ago, human_size, print_rows, table
+from podling.cli.output import Format, human_size, print_rows, table
 from podling.engine.catalogue import system as ops
+from podling.engine.shapes import ago
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

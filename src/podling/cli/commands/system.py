@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from podling.cli.command import Command
 from podling.cli.flags import Flag
+from podling.engine import shapes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ def _events(app: App, args: Args) -> int:
         elif wanted:
             from podling.oci import json
 
-            app.out(json.dumps(_json(event)))
+            app.out(json.dumps(shapes.event(event)))
         else:
             app.out(_line(event, short=not args.no_trunc))
     return 0
@@ -45,19 +46,6 @@ def _line(event: Event, *, short: bool) -> str:
         )
         return f"{local_time(event.time)} container {event.action} {id} ({details})"
     return f"{local_time(event.time)} {event.type} {event.action} {id} {event.name}".rstrip()
-
-
-def _json(event: Event) -> dict[str, Any]:
-    document: dict[str, Any] = {
-        "Name": event.name, "Status": event.action, "Type": event.type, "ID": event.id, "time": event.time // 10**9, "timeNano": event.time,
-    }  # fmt: skip
-    if event.image:
-        document["Image"] = event.image
-    if event.attributes:
-        document["Attributes"] = event.attributes
-    if "containerExitCode" in event.attributes:
-        document["ContainerExitCode"] = int(event.attributes["containerExitCode"])
-    return document
 
 
 def _fields(event: Event) -> dict[str, Any]:

@@ -7,37 +7,17 @@ import os
 from podling.cli.command import Command
 from podling.cli.flags import Flag, UsageError
 from podling.cli.output import Format, human_size, print_rows, table
+from podling.engine import shapes
 from podling.engine.catalogue import storage as ops
 from podling.engine.types import VolumeOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from podling.cli.app import App
     from podling.cli.flags import Args
     from podling.core.volumes import Volume
 
 _HEADERS = {"Driver": "DRIVER", "Name": "VOLUME NAME"}
-
-
-def _fields(volume: Volume) -> dict[str, Any]:
-    from podling.oci.times import format_time
-
-    document: dict[str, Any] = {
-        "Name": volume.name, "Driver": volume.driver, "Mountpoint": volume.path, "CreatedAt": format_time(volume.created),
-        "Labels": volume.labels, "Scope": "local", "Options": volume.options,
-    }  # fmt: skip
-    if volume.uid:
-        document["UID"] = volume.uid
-    if volume.gid:
-        document["GID"] = volume.gid
-    if volume.anonymous:
-        document["Anonymous"] = True
-    document.update(
-        MountCount=volume.mounted, NeedsCopyUp=not volume.filled, NeedsChown=not volume.filled, LockNumber=volume.key
-    )
-    return document
 
 
 def _create(app: App, args: Args) -> int:
@@ -56,10 +36,10 @@ def _ls(app: App, args: Args) -> int:
             app.out("\n".join(volume.name for volume in found))
         return 0
     rows = [
-        {"Anonymous": False, "UID": 0, "GID": 0, "Status": {}, "Timeout": 0, "StorageID": "", **_fields(volume)} for volume in found
+        {"Anonymous": False, "UID": 0, "GID": 0, "Status": {}, "Timeout": 0, "StorageID": "", **shapes.volume(volume)} for volume in found
     ]  # fmt: skip
     if args.format and Format(args.format).is_json:
-        print_rows(app, "json", [_fields(volume) for volume in found], {})
+        print_rows(app, "json", [shapes.volume(volume) for volume in found], {})
     elif args.format:
         print_rows(app, args.format, rows, _HEADERS, heading=not args.noheading)
     elif found or not args.noheading:
@@ -83,7 +63,7 @@ def _inspect(app: App, args: Args) -> int:
             if not isinstance(error, PodlingError):
                 raise
             errors.append(error)
-    documents = [_fields(volume) for volume in found]
+    documents = [shapes.volume(volume) for volume in found]
     if args.format and not Format(args.format).is_json:
         print_rows(app, args.format, documents, {})
     else:

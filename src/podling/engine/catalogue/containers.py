@@ -163,6 +163,7 @@ class ListContainers(Operation):
     filters: list[str] = []
     last: int = 0
     size: bool = False
+    details: bool = False
 
 
 class InspectContainer(Operation):
@@ -189,6 +190,7 @@ class ContainerLogs(Operation):
     since: str = ""
     until: str = ""
     follow: bool = False
+    patient: bool = True
 
 
 class CopyLogs(Operation):
@@ -229,6 +231,73 @@ class ExecDetached(Operation):
     options: ExecOptions
 
 
+class CreateExec(Operation):
+    """Prepare an exec session; it runs when it is started."""
+
+    executor: ClassVar = "sessions:create"
+    route: ClassVar = "POST /libpod/containers/{name}/exec"
+    name: str
+    options: ExecOptions
+
+
+class StartExec(Operation):
+    """Start a session: its `Link` when somebody wants to be joined to it."""
+
+    executor: ClassVar = "sessions:start"
+    route: ClassVar = "POST /libpod/exec/{id}/start"
+    id: str
+    attach: bool = True
+    tty: bool | None = None
+
+
+class InspectExec(Operation):
+    executor: ClassVar = "sessions:inspect"
+    route: ClassVar = "GET /libpod/exec/{id}/json"
+    writes: ClassVar = False
+    id: str
+
+
+class ResizeExec(Operation):
+    executor: ClassVar = "sessions:resize"
+    route: ClassVar = "POST /libpod/exec/{id}/resize"
+    id: str
+    rows: int
+    columns: int
+
+
+class RemoveExec(Operation):
+    executor: ClassVar = "sessions:remove"
+    route: ClassVar = "POST /libpod/exec/{id}/remove"
+    id: str
+    force: bool = False
+
+
+class ResizeContainer(Operation):
+    executor: ClassVar = "sessions:resize_container"
+    route: ClassVar = "POST /libpod/containers/{name}/resize"
+    name: str
+    rows: int
+    columns: int
+
+
+class OpenContainer(Operation):
+    """A `Link` to a container's streams; one that was never started is made ready for it first."""
+
+    executor: ClassVar = "sessions:open_container"
+    route: ClassVar = "POST /libpod/containers/{name}/attach"
+    name: str
+    detach_keys: str = ""
+
+
+class ContainerState(Operation):
+    """Where a container is, in one query."""
+
+    executor: ClassVar = "sessions:state"
+    route: ClassVar = ""
+    writes: ClassVar = False
+    name: str
+
+
 class CleanupContainers(Selection):
     """`restart` starts a container again, as its policy says."""
 
@@ -267,6 +336,18 @@ class CopyFiles(Operation):
     overwrite: bool = False
     stdin: int = 0
     stdout: int = 1
+    #: other names for what lies at the top of a tar
+    rename: dict[str, str] = {}
+
+
+class StatPath(Operation):
+    """What a path in a container is, in the shape of Docker's X-Docker-Container-Path-Stat."""
+
+    executor: ClassVar = "upkeep:stat_path"
+    route: ClassVar = "HEAD /libpod/containers/{name}/archive"
+    writes: ClassVar = False
+    name: str
+    path: str
 
 
 class ExportContainer(Operation):
@@ -287,6 +368,7 @@ class ContainerStats(Operation):
     all: bool = False
     latest: bool = False
     interval: float = 5.0
+    patient: bool = True
 
 
 class PruneContainers(Operation):

@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 
 class StreamEvents(Operation):
+    """One that is not `patient` yields None instead of waiting for more."""
+
     executor: ClassVar = "system:events"
     route: ClassVar = "GET /libpod/events"
     writes: ClassVar = False
@@ -18,6 +20,7 @@ class StreamEvents(Operation):
     until: str = ""
     filters: list[str] = []
     follow: bool = True
+    patient: bool = True
 
 
 class Info(Operation):

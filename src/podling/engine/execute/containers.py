@@ -194,7 +194,7 @@ def rename(ctx: Context, op: ops.RenameContainer) -> None:
 def list_containers(ctx: Context, op: ops.ListContainers) -> list[ContainerSummary]:
     from podling.core.listing import list_containers
 
-    return list_containers(ctx, op.all, op.filters, op.last, op.size)
+    return list_containers(ctx, op.all, op.filters, op.last, op.size, op.details)
 
 
 def inspect(ctx: Context, op: ops.InspectContainer) -> dict[str, Any]:
@@ -211,10 +211,10 @@ def exists(ctx: Context, op: ops.ContainerExists) -> bool:
     return True
 
 
-def logs(ctx: Context, op: ops.ContainerLogs) -> Iterator[LogLine]:
+def logs(ctx: Context, op: ops.ContainerLogs) -> Iterator[LogLine | None]:
     from podling.core.logs import read
 
-    return read(rows.find(ctx, op.name), op.tail, op.since, op.until, op.follow)
+    return read(rows.find(ctx, op.name), op.tail, op.since, op.until, op.follow, patient=op.patient)
 
 
 def top(ctx: Context, op: ops.ContainerTop) -> list[list[str]]:

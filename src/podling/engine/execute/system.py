@@ -14,10 +14,10 @@ if TYPE_CHECKING:
     from podling.engine.catalogue import system as ops
 
 
-def events(ctx: Context, op: ops.StreamEvents) -> Iterator[Event]:
+def events(ctx: Context, op: ops.StreamEvents) -> Iterator[Event | None]:
     from podling.core.events import stream
 
-    return stream(ctx, op.since, op.until, op.filters, op.follow)
+    return stream(ctx, op.since, op.until, op.filters, op.follow, patient=op.patient)
 
 
 def info(ctx: Context, op: ops.Info) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from podling.engine.execute.containers import each
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from typing import Any
 
     from podling.core.containers import Container
     from podling.core.context import Context
@@ -19,7 +20,22 @@ if TYPE_CHECKING:
 def copy_files(ctx: Context, op: ops.CopyFiles) -> None:
     from podling.core.copying import copy
 
-    copy(ctx, op.source, op.target, archive=op.archive, overwrite=op.overwrite, stdin=op.stdin, stdout=op.stdout)
+    copy(
+        ctx,
+        op.source,
+        op.target,
+        archive=op.archive,
+        overwrite=op.overwrite,
+        stdin=op.stdin,
+        stdout=op.stdout,
+        rename=op.rename,
+    )
+
+
+def stat_path(ctx: Context, op: ops.StatPath) -> dict[str, Any]:
+    from podling.core.copying import stat_path
+
+    return stat_path(ctx, op.name, op.path)
 
 
 def export(ctx: Context, op: ops.ExportContainer) -> None:
@@ -28,7 +44,7 @@ def export(ctx: Context, op: ops.ExportContainer) -> None:
     export(ctx, op.name, op.fd)
 
 
-def stats(ctx: Context, op: ops.ContainerStats) -> Iterator[list[Sample]]:
+def stats(ctx: Context, op: ops.ContainerStats) -> Iterator[list[Sample] | None]:
     from podling.core.stats import stream
 
     chosen: list[Container] | None = None
@@ -36,7 +52,7 @@ def stats(ctx: Context, op: ops.ContainerStats) -> Iterator[list[Sample]]:
         chosen = [rows.latest(ctx)]
     elif op.names:
         chosen = [rows.find(ctx, name) for name in op.names]
-    return stream(ctx, chosen, op.interval, all=op.all)
+    return stream(ctx, chosen, op.interval, all=op.all, patient=op.patient)
 
 
 def prune(ctx: Context, op: ops.PruneContainers) -> tuple[Report, int]:

@@ -1,0 +1,1 @@
+"""What is Docker's own: its request bodies read into our options, our answers in its shapes."""

@@ -1,0 +1,1 @@
+"""What is Podman's own: its specifications of containers and pods, read into our options."""

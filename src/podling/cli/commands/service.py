@@ -1,0 +1,69 @@
+"""system service."""
+
+from __future__ import annotations
+
+from podling.cli.command import Command
+from podling.cli.flags import Flag, UsageError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from podling.cli.app import App
+    from podling.cli.flags import Args
+
+_TIME = "5"
+
+
+def default_address(uid: int) -> str:
+    """Where a service listens that is told nothing, and where clients look for it."""
+    if not uid:
+        return "unix:///run/podman/podman.sock"
+    from podling.config.settings import runtime_folder
+
+    return f"unix://{runtime_folder(uid)}/podman/podman.sock"
+
+
+def _service(app: App, args: Args) -> int:
+    try:
+        from podling.api.server import ServiceOptions, serve
+    except ModuleNotFoundError as error:
+        if error.name != "aiohttp":
+            raise
+        raise UsageError("the service needs the Python package aiohttp", hint="pip install aiohttp") from None
+    import os
+
+    try:
+        idle = float(args.time)
+    except ValueError:
+        raise UsageError(f"--time {args.time!r} is not a number of seconds") from None
+    if idle < 0:
+        raise UsageError("--time must not be negative", hint="0 keeps the service up")
+    address = args.rest[0] if args.rest else default_address(os.geteuid())
+    if address.startswith("/"):
+        address = f"unix://{address}"
+    loud = app.options.log_level in ("info", "debug", "trace")
+    options = ServiceOptions(
+        address, idle=idle, cors=args.cors, tls_cert=args.tls_cert, tls_key=args.tls_key, tls_client_ca=args.tls_client_ca,
+        log=app.log if loud else None,
+    )  # fmt: skip
+    serve(app.engine, options)
+    return 0
+
+
+SERVICE = Command(
+    _service,
+    "[options] [URI]",
+    "Serves Podman's REST API and Docker's, at unix://PATH or tcp://HOST:PORT, or at the socket that systemd opened.\n\n"
+    "Who can connect to it can do what you can do with podling: a unix socket is for its owner alone. Over tcp, use TLS with client\n"
+    "certificates (--tls-client-ca), or keep to 127.0.0.1.",
+    Flag("cors", "", "string", "Allow requests from pages of this origin, * for all", value="origin"),
+    Flag("time", "t", "string", "End after so many seconds without a client; 0 for never", _TIME, value="seconds"),
+    Flag("tls-cert", "", "string", "Serve with TLS: the certificate's file (PEM)", value="path"),
+    Flag("tls-client-ca", "", "string", "Only answer clients with a certificate of this authority", value="path"),
+    Flag("tls-key", "", "string", "The certificate's key (PEM)", value="path"),
+    most=1,
+    examples=(
+        "system service --time 0",
+        "system service -t 0 unix:///tmp/podling.sock",
+        "system service --tls-cert cert.pem --tls-key key.pem --tls-client-ca ca.pem tcp://0.0.0.0:2376",
+    ),
+)
