@@ -12,7 +12,7 @@ from tests import flags
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if {"integration", "rootless"} & set(Path(str(item.fspath)).parts):
+        if {"integration", "rootless", "api"} & set(Path(str(item.fspath)).parts):
             item.add_marker(pytest.mark.root)
             if os.geteuid():
                 item.add_marker(pytest.mark.skip(reason="needs root"))

@@ -49,7 +49,7 @@ class Call:
     @property
     def is_podman_4(self) -> bool:
         """The client speaks libpod's API of Podman 4, some of whose shapes were others."""
-        return self.libpod and 0 < len(self._version) and self._version < (5,)
+        return self.libpod and len(self._version) > 0 and self._version < (5,)
 
     @property
     def engine(self) -> Engine:

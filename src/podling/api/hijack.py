@@ -40,13 +40,18 @@ class Channel:
     def __init__(self, call: Call, content_type: str) -> None:
         self._call = call
         self._content_type = content_type
+        self._former: asyncio.BaseProtocol | None = None
 
-    async def __aenter__(self) -> Channel:
+    @property
+    def is_open(self) -> bool:
+        return self._former is not None
+
+    async def open(self) -> None:
+        """Send the head, and take the connection over."""
         request = self._call.request
         transport = request.transport
         if transport is None:
             raise ConnectionResetError("the client has gone")
-        loop = asyncio.get_running_loop()
         self.reader = asyncio.StreamReader(limit=1 << 20)
         protocol = asyncio.StreamReaderProtocol(self.reader)
         protocol.connection_made(transport)
@@ -54,27 +59,38 @@ class Channel:
         transport.set_protocol(protocol)
         if not transport.is_reading():
             transport.resume_reading()
-        self.writer = asyncio.StreamWriter(transport, protocol, self.reader, loop)
+        early = getattr(request.protocol, "_message_tail", b"")  # what came right behind the request
+        if early:
+            self.reader.feed_data(early)
+        self.writer = asyncio.StreamWriter(transport, protocol, self.reader, asyncio.get_running_loop())
         upgrade = request.headers.get("Upgrade", "")
-        head = [
-            f"HTTP/1.1 101 UPGRADED\r\nContent-Type: {self._content_type}\r\nConnection: Upgrade\r\nUpgrade: {upgrade}"
-        ]
-        if not upgrade:
-            head = [f"HTTP/1.1 200 OK\r\nContent-Type: {self._content_type}"]
+        head = (
+            ["HTTP/1.1 101 UPGRADED", "Connection: Upgrade", f"Upgrade: {upgrade}"] if upgrade else ["HTTP/1.1 200 OK"]
+        )
+        head.append(f"Content-Type: {self._content_type}")
         head += [f"{name}: {value}" for name, value in self._call.service.headers.items()]
         self.writer.write(("\r\n".join(head) + "\r\n\r\n").encode())
-        return self
 
-    async def __aexit__(self, *_exc: object) -> None:
+    async def close(self) -> None:
         """The rest is sent, and the connection ends; aiohttp's own protocol sees it end, to forget it."""
+        if self._former is None:
+            return
         transport = self.writer.transport
         try:
             await self.writer.drain()
         except ConnectionError:
             pass
         transport.set_protocol(self._former)
+        self._former = None
         self._call.request.protocol.force_close()
         transport.close()
+
+    async def __aenter__(self) -> Channel:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self.close()
 
     async def send(self, data: bytes) -> None:
         """Raises ConnectionError when the client has gone."""

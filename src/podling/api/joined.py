@@ -54,7 +54,7 @@ async def join(
                     return False  # it has closed its side: what it writes still counts
             if detached:
                 return True
-        if stdin:
+        if stdin and not link.tty:  # a terminal has no end of input: its client has gone, or detached
             link.end_input()
         return False
 

@@ -16,7 +16,7 @@ from aiohttp import web
 from podling.api import router
 from podling.api.call import MOST_JSON, Call, fail, failure
 from podling.api.waiting import Watch
-from podling.errors import InvalidInput, PodlingError
+from podling.errors import InvalidInput, NoSuchImage, PodlingError
 from podling.version import VERSION
 
 if TYPE_CHECKING:
@@ -108,6 +108,13 @@ class Service:
             return fail(404, f"{request.method} {request.rel_url.raw_path}: no such path", "page not found")
         try:
             return await found.handler(Call(self, request, found.libpod, found.names, found.version))
+        except NoSuchImage as error:
+            # Docker's clients look for these words before they pull
+            return (
+                failure(error)
+                if found.libpod
+                else fail(404, f"No such image: {str(error).partition(': ')[0]}", error.cause)
+            )
         except PodlingError as error:
             return failure(error)
         except web.HTTPException as error:  # aiohttp's own: a body that is too large

@@ -125,18 +125,20 @@ def actual(
     """The truth about a row without writing: a dead process is exited, with the code in its exit file, else 255."""
     if status not in ALIVE or is_alive(pid, pid_start):
         return status, code, finished
-    from podling.runtime.conmon import exit_code
+    from podling.runtime.conmon import exit_code, wait_for_exit_file
 
-    found = exit_code(f"{ctx.settings.tmpdir}/exits/{id}")
+    path = f"{ctx.settings.tmpdir}/exits/{id}"
+    found = exit_code(path)
     if found:
         return ("exited", *found)
-    # no exit file: conmon was killed too, or somebody recorded the exit between our look at the row and now
-    row = ctx.db.row("SELECT status, exit_code, finished FROM containers WHERE id=?", id)
+    # no exit file: conmon was killed too, or is about to write it, or somebody recorded the exit between our look at the row and now
+    row = ctx.db.row("SELECT status, exit_code, finished, conmon_pid, conmon_start FROM containers WHERE id=?", id)
     if row is None:
         row = ctx.db.row("SELECT 'exited', exit_code, finished FROM exits WHERE id=?", id)
     if row and row[0] not in ALIVE:
         return row[0], row[1], row[2]
-    return "exited", UNKNOWN_EXIT, finished
+    found = wait_for_exit_file(path, row[3], row[4], 1.0) if row and is_alive(row[3], row[4]) else None
+    return ("exited", *found) if found else ("exited", UNKNOWN_EXIT, finished)
 
 
 def find(ctx: Context, name: str) -> Container:

@@ -369,7 +369,7 @@ def stat_path(ctx: Context, name: str, path: str) -> dict[str, object]:
         "name": os.path.basename(path.rstrip("/")) or "/",
         "size": info.st_size,
         "mode": mode,
-        "mtime": format_time(max(info.st_mtime_ns, 1)),
+        "mtime": format_time(info.st_mtime_ns) if info.st_mtime_ns else "1970-01-01T00:00:00Z",
         "isDir": stat.S_ISDIR(info.st_mode),
         "isStream": False,
         "linkTarget": link or place.path,

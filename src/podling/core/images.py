@@ -309,7 +309,7 @@ def _filtered(ctx: Context, images: list[Image], filters: list[str]) -> list[Ima
         for image in images
         if all(
             all(tests[key](image, value) for value in values)
-            if key.endswith("!")
+            if key.endswith("!") or key == "label"
             else any(tests[key](image, value) for value in values)
             for key, values in wanted.items()
         )

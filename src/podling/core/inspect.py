@@ -208,7 +208,8 @@ def network_of(container: Container) -> dict[str, Any]:
         entry: dict[str, Any] = {
             "EndpointID": "", "Gateway": "", "IPAddress": "", "IPPrefixLen": 0, "IPv6Gateway": "", "GlobalIPv6Address": "",
             "GlobalIPv6PrefixLen": 0, "MacAddress": block.get("mac_address", ""), "NetworkID": name, "DriverOpts": None,
-            "IPAMConfig": None, "Links": None, "Aliases": [container.id[:12]],
+            "IPAMConfig": _asked_for(config, name), "Links": None,
+            "Aliases": [container.id[:12], *(config.network_options.get(name, {}).get("aliases") or ())],
         }  # fmt: skip
         for subnet in block.get("subnets") or ():
             address, _, length = subnet["ipnet"].partition("/")
@@ -224,6 +225,28 @@ def network_of(container: Container) -> dict[str, Any]:
         settings.update({key: only[key] for key in settings if key in only})
     settings["Networks"] = networks
     return settings
+
+
+def _asked_for(config: ContainerConfig, network: str) -> dict[str, str] | None:
+    """The fixed addresses of a container on a network, in Docker's shape."""
+    found = {
+        "IPv6Address" if ":" in ip else "IPv4Address": ip
+        for ip in config.network_options.get(network, {}).get("ips") or ()
+    }
+    return found or None
+
+
+def _ulimits(config: ContainerConfig) -> list[dict[str, Any]]:
+    """The limits that it runs with: those asked for, and the defaults."""
+    from podling.runtime.spec import rlimits
+
+    def signed(number: int) -> int:
+        return -1 if number == (1 << 64) - 1 else number
+
+    return [
+        {"Name": item["type"], "Soft": signed(item["soft"]), "Hard": signed(item["hard"])}
+        for item in rlimits(config.ulimits)
+    ]
 
 
 def _signal_name(number: int) -> str:
@@ -352,7 +375,7 @@ def _host_config(container: Container) -> dict[str, Any]:
         "OomKillDisable": limits.oom_kill_disable,
         "Init": config.init,
         "PidsLimit": limits.pids_limit,
-        "Ulimits": [],
+        "Ulimits": _ulimits(config),
         "CpuCount": 0,
         "CpuPercent": 0,
         "IOMaximumIOps": 0,

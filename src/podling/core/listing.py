@@ -202,7 +202,9 @@ def matcher(ctx: Context, filters: list[str]) -> Callable[[Container], bool]:
     def match(container: Container) -> bool:
         for key, values in wanted.items():
             test = tests.get(key)
-            if test and not any(test(container, value) for value in values):
+            # of labels every one must fit, of other keys one
+            every_or_any = all if key.startswith("label") else any
+            if test and not every_or_any(test(container, value) for value in values):
                 return False
         return (
             (not ancestors or any(container.image_id in ids for ids in ancestors))

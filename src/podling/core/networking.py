@@ -69,7 +69,10 @@ def list_networks(ctx: Context, filters: list[str]) -> list[dict[str, Any]]:
     return [
         network
         for network in networks.every()
-        if all(any(tests[key](network, value) for value in values) for key, values in wanted.items())
+        if all(
+            (all if key.startswith("label") else any)(tests[key](network, value) for value in values)
+            for key, values in wanted.items()
+        )
     ]
 
 

@@ -19,6 +19,7 @@ from podling.state.database import now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from socket import socket
     from typing import Any
 
@@ -132,8 +133,10 @@ def _container(ctx: Context, row: dict[str, Any]) -> Container:
     return find(ctx, ctx.db.value("SELECT id FROM containers WHERE key=?", row["container"]))
 
 
-def start(ctx: Context, id: str, *, attached: bool, tty: bool | None) -> Link | None:
-    """Start a prepared session; with `attached` its link.
+def start(
+    ctx: Context, id: str, *, attached: bool, tty: bool | None, ready: Callable[[], None] | None = None
+) -> Link | None:
+    """Start a prepared session; with `attached` its link. `ready` is called when all is prepared, before its process begins.
 
     Raises:
         Conflict: it was started already. NotRunning: its container does not run any more. RuntimeFailed.
@@ -150,11 +153,17 @@ def start(ctx: Context, id: str, *, attached: bool, tty: bool | None) -> Link | 
         running.write_process(container, row["id"], options)
     folder = running.folder_of(container, row["id"])
     sockets: list[socket] = []
+
+    def connect() -> None:
+        sockets.append(attach.connect(folder))
+        if ready:
+            ready()
+
     try:
         pid = conmon.create_exec(
             ctx.settings, ctx.runtime(container.config.runtime), container.id, row["id"], folder, tty=options.tty,
             stdin=options.interactive, exit_folder=folder,
-            connect=(lambda: sockets.append(attach.connect(folder))) if attached else None,
+            connect=connect if attached else None,
         )  # fmt: skip
     except BaseException:
         for socket in sockets:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 
 from podling.core.containers import Container
 from podling.errors import InvalidInput, WrongState
@@ -116,6 +117,11 @@ def top(container: Container, wanted: list[str]) -> list[list[str]]:
         if len(fields := line.split(":")) > 2
     }
     processes = _processes(container.pid)
+    for _ in range(20):  # one that is about to become another program cannot be read
+        if processes or not container.is_alive:
+            break
+        time.sleep(0.005)
+        processes = _processes(container.pid)
     columns = _columns(users, {process.host_pid: process.pid for process in processes})
     for name in names:
         if name not in columns:

@@ -12,7 +12,7 @@ from podling.state.database import now
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from podling.core.context import Context
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from podling.state.database import Transaction
     from podling.storage.store import Doomed
 
-FILTERS = ("after", "dangling", "driver", "label", "name", "opt", "scope", "since", "until")
+FILTERS = ("after", "anonymous", "dangling", "driver", "label", "name", "opt", "scope", "since", "until")
 DRIVERS = ("local", "image")
 _OPTIONS = ("type", "o", "device", "size", "inodes", "noquota", "image")
 
@@ -137,6 +137,7 @@ def _tests(ctx: Context, filters: list[str]) -> list[Callable[[Volume], bool]]:
         "label": lambda volume, value: match_label(volume.labels, value),
         "label!": lambda volume, value: not match_label(volume.labels, value),
         "opt": opt,
+        "anonymous": lambda volume, value: bool(volume.anonymous) == boolean(value),
         "dangling": lambda volume, value: (not volume.users) == boolean(value),
         "until": lambda volume, value: volume.created < moment(value, now()),
         "since": lambda volume, value: volume.created > find(ctx, value).created,
@@ -147,7 +148,17 @@ def _tests(ctx: Context, filters: list[str]) -> list[Callable[[Volume], bool]]:
         if key not in known:
             raise InvalidInput(f"--filter {key}: cannot be negated")
         one = known[key]
-        tests.append(lambda volume, one=one, values=values: any(one(volume, value) for value in values))  # type: ignore[misc]
+        every_or_any = all if key.startswith("label") else any  # of labels every one must fit, of other keys one
+
+        def test(
+            volume: Volume,
+            one: Callable[[Volume, str], bool] = one,
+            values: list[str] = values,
+            fits: Callable[[Iterable[bool]], bool] = every_or_any,
+        ) -> bool:
+            return fits(one(volume, value) for value in values)
+
+        tests.append(test)
     return tests
 
 

@@ -293,7 +293,8 @@ def _read_report(reader: int) -> dict[str, Any] | None:
     if not text.strip():
         return None
     try:
-        document: dict[str, Any] = json.loads(text)
+        # of a process that has ended already the exit code is there too, on a line of its own
+        document: dict[str, Any] = json.loads(text.splitlines()[0])
         return document
     except ValueError:
         raise RuntimeFailed(f"conmon reported {text[:200]!r}") from None

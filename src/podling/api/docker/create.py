@@ -199,7 +199,7 @@ def _networks(made: CreateOptions, config: Fields, host: Fields) -> None:
     for port, bindings in host.map("PortBindings").items():
         for item in bindings or [{}]:
             binding = Fields(item, "PortBindings")
-            address, number = binding.text("HostIp"), binding.text("HostPort")
+            address, number = binding.text("HostIp"), binding.text("HostPort").removeprefix("0")
             if ":" in address and not address.startswith("["):
                 address = f"[{address}]"
             made.publish.append(f"{address}:{number}:{port}" if address else f"{number}:{port}" if number else port)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import TYPE_CHECKING
 
 from podling.engine import shapes
@@ -45,7 +46,7 @@ def container(item: ContainerSummary, now: int) -> dict[str, Any]:
         "Id": item.id, "Names": [f"/{item.name}"], "Image": item.image, "ImageID": _sha(item.image_id), "Command": " ".join(item.command),
         "Created": item.created // 10**9, "Ports": ports, "Labels": item.labels, "State": _STATES.get(item.status, item.status),
         "Status": shapes.status_text(item, now), "HostConfig": {"NetworkMode": details["mode"]},
-        "NetworkSettings": {"Networks": {name: _endpoint(e) for name, e in details["network"].get("Networks", {}).items()}},
+        "NetworkSettings": {"Networks": _endpoints(details["network"])},
         "Mounts": [_mount(mount) for mount in details["mounts"]],
         "NetworkID": "", "DefaultReadOnlyNonRecursive": False,
     }  # fmt: skip
@@ -63,6 +64,13 @@ def _mount(mount: dict[str, Any]) -> dict[str, Any]:
     if mount.get("Name"):
         found["Name"], found["Driver"] = mount["Name"], mount["Driver"] or "local"
     return {**found, "Mode": ",".join(mount["Options"]), "RW": mount["RW"], "Propagation": mount["Propagation"]}
+
+
+def _endpoints(network: dict[str, Any]) -> dict[str, Any]:
+    """By network; ours of the default one is Docker's `bridge`."""
+    return {
+        {"podman": "bridge"}.get(name, name): _endpoint(entry) for name, entry in network.get("Networks", {}).items()
+    }
 
 
 def _endpoint(entry: dict[str, Any]) -> dict[str, Any]:
@@ -107,7 +115,7 @@ def inspected(found: dict[str, Any]) -> dict[str, Any]:
     shown_host["CgroupnsMode"] = host["CgroupMode"] or "host"
     shown_host["Runtime"] = found["OCIRuntime"]
     shown_host["MaskedPaths"], shown_host["ReadonlyPaths"] = None, None
-    endpoints = {name: _endpoint(entry) for name, entry in network.get("Networks", {}).items()}
+    endpoints = _endpoints(network)
     return {
         "Id": found["Id"], "Created": _time(found["Created"]), "Path": found["Path"], "Args": found["Args"], "State": shown_state,
         "Image": _sha(found["Image"]), "ResolvConfPath": found["ResolvConfPath"], "HostnamePath": found["HostnamePath"],
@@ -232,12 +240,17 @@ def volume(item: Volume, *, size: int = -1, links: int = -1) -> dict[str, Any]:
 
 
 # -- networks
+#: the bridge of a network whose maker named none: telling of it would look like a wish
+_CHOSEN_BY_US = re.compile(r"(podman|podling)\d+")
+
+
 def network(document: dict[str, Any]) -> dict[str, Any]:
     """A network from the shape of its file."""
     options = dict(document.get("options") or {})
     options = {{"mtu": "com.docker.network.driver.mtu"}.get(key, key): value for key, value in options.items()}
-    if document.get("network_interface") and document.get("driver") == "bridge":
-        options["com.docker.network.bridge.name"] = document["network_interface"]
+    interface = str(document.get("network_interface") or "")
+    if document.get("driver") == "bridge" and interface and not _CHOSEN_BY_US.fullmatch(interface):
+        options["com.docker.network.bridge.name"] = interface
     members = {}
     for id, member in (document.get("containers") or {}).items():
         entry = {"Name": member["name"], "EndpointID": "", "MacAddress": "", "IPv4Address": "", "IPv6Address": ""}

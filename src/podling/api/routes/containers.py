@@ -232,7 +232,7 @@ async def remove(call: Call) -> StreamResponse:
     report = await call.do_one(
         ops.RemoveContainers(
             names=[call.name], force=force, ignore=ignore, volumes=call.flag("volumes", "v"), depend=call.flag("depend"),
-            timeout=call.number("timeout", default=-1),
+            timeout=call.number("timeout", default=-1 if call.libpod else 0),  # Docker's force is SIGKILL at once
         )
     )  # fmt: skip
     if not call.libpod:

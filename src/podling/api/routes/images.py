@@ -37,9 +37,12 @@ def hub_name(name: str) -> str:
     return f"{_HUB}/{name}" if slash else f"{_HUB}/library/{name}"
 
 
-def credentials(call: Call) -> dict[str, Any]:
-    """The options of a registry that a request's headers and parameters give."""
+def credentials(call: Call, name: str = "") -> dict[str, Any]:
+    """The options of a registry that a request's headers and parameters give. Docker speaks plain HTTP to registries on loopback."""
     found: dict[str, Any] = {}
+    host = name.partition("/")[0].rpartition(":")[0] or name.partition("/")[0]
+    if not call.libpod and (host == "localhost" or host.startswith("127.")):
+        found["tls_verify"] = False
     text = call.request.headers.get("X-Registry-Auth", "")
     if text:
         try:
@@ -323,7 +326,7 @@ async def create(call: Call) -> StreamResponse:
         raise InvalidInput("fromImage or fromSrc must be given")
     if version:
         name += f"@{version}" if version.startswith("sha256:") else f":{version}"
-    operation = ops.PullImage(name=hub_name(name), platform=call.text("platform"), **credentials(call))
+    operation = ops.PullImage(name=hub_name(name), platform=call.text("platform"), **credentials(call, name))
 
     def finish(ids: list[str]) -> list[dict[str, Any]]:
         return [
@@ -403,7 +406,7 @@ async def push_docker(call: Call) -> StreamResponse:
         target=call.text("destination"),
         format=call.text("format"),
         compress=call.flag("compress"),
-        **credentials(call),
+        **credentials(call, name),
     )
 
     def finish(digest: str) -> list[dict[str, Any]]:
@@ -444,8 +447,7 @@ async def load(call: Call) -> StreamResponse:
     if call.libpod:
         return call.answer({"Names": names})
     lines = Lines(call)
-    if not call.flag("quiet"):
-        await lines.send(*({"stream": f"Loaded image: {name}\n"} for name in names))
+    await lines.send(*({"stream": f"Loaded image: {name}\n"} for name in names))
     return await lines.end()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import json
 from typing import TYPE_CHECKING
@@ -14,7 +15,7 @@ from podling.api.router import route
 from podling.api.streams import batches, download, upload
 from podling.engine.catalogue import containers as ops
 from podling.engine.types import ExecOptions
-from podling.errors import InvalidInput
+from podling.errors import InvalidInput, PodlingError
 
 if TYPE_CHECKING:
     from typing import Any
@@ -123,15 +124,29 @@ async def start_exec(call: Call) -> StreamResponse:
         return call.done(204 if not call.libpod else 200)
     session = await call.do(ops.InspectExec(id=id))
     tty = session["ProcessConfig"]["tty"]
-    link: Link = await call.do(ops.StartExec(id=id))
+    channel = Channel(call, RAW if tty or call.libpod else MULTIPLEXED)
+    loop = asyncio.get_running_loop()
+
+    def ready() -> None:
+        """The head is sent before the process begins: clients lose output that comes with it."""
+        asyncio.run_coroutine_threadsafe(channel.open(), loop).result()
+
+    link: Link | None = None
     try:
+        link = await call.do(ops.StartExec(id=id, ready=ready))
+        assert link is not None
         if tty and body.get("h") and body.get("w"):
             await call.do(ops.ResizeExec(id=id, rows=int(body["h"]), columns=int(body["w"])))
-        async with Channel(call, RAW if tty or call.libpod else MULTIPLEXED) as channel:
-            await join_channel(channel, link, stdin=session["OpenStdin"], stdout=True, stderr=True)
-            await call.do(ops.InspectExec(id=id))  # its exit code is known before the client asks
+        await join_channel(channel, link, stdin=session["OpenStdin"], stdout=True, stderr=True)
+        await call.do(ops.InspectExec(id=id))  # its exit code is known before the client asks
+    except PodlingError as error:
+        if not channel.is_open:
+            raise
+        await channel.send(f"{error}\r\n".encode() if tty else frame(2, f"{error}\n".encode()))
     finally:
-        link.close()
+        if link is not None:
+            link.close()
+        await channel.close()
     return Taken()
 
 

@@ -9,6 +9,7 @@ from podling.runtime.streams import Streams
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import ClassVar
 
 
@@ -241,13 +242,14 @@ class CreateExec(Operation):
 
 
 class StartExec(Operation):
-    """Start a session: its `Link` when somebody wants to be joined to it."""
+    """Start a session: its `Link` when somebody wants to be joined to it. `ready` is called before its process begins."""
 
     executor: ClassVar = "sessions:start"
     route: ClassVar = "POST /libpod/exec/{id}/start"
     id: str
     attach: bool = True
     tty: bool | None = None
+    ready: Callable[[], None] | None = None
 
 
 class InspectExec(Operation):

@@ -17,7 +17,7 @@ def create(ctx: Context, op: ops.CreateExec) -> str:
 
 
 def start(ctx: Context, op: ops.StartExec) -> sessions.Link | None:
-    return sessions.start(ctx, op.id, attached=op.attach, tty=op.tty)
+    return sessions.start(ctx, op.id, attached=op.attach, tty=op.tty, ready=op.ready)
 
 
 def inspect(ctx: Context, op: ops.InspectExec) -> dict[str, Any]:
