@@ -158,6 +158,10 @@ class Call:
     def answer(self, document: Any, status: int = 200) -> web.Response:
         return respond(document, status)
 
+    def json_bytes(self, body: bytes) -> web.Response:
+        """A document that is bytes already."""
+        return web.Response(body=body, content_type="application/json")
+
     def done(self, status: int = 204) -> web.Response:
         return web.Response(status=status)
 

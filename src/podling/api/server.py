@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from aiohttp import web
 
 from podling.api import router
+from podling.api.cache import Answers
 from podling.api.call import MOST_JSON, Call, fail, failure
 from podling.api.waiting import Watch
 from podling.errors import InvalidInput, NoSuchImage, PodlingError
@@ -70,6 +71,7 @@ class Service:
         self._last_busy = time.monotonic()
         self.stopping = asyncio.Event()
         self.watch = Watch(engine.change_counter)
+        self.answers = Answers(engine.change_counter)
 
     async def asleep(self, seconds: float) -> bool:
         """Wait so long; True when the service is about to end."""
