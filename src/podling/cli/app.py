@@ -37,6 +37,15 @@ class App:
             containers.use_modules(o.module)
             for text in containers.load().warnings:
                 self.warn(text)
+            if (
+                o.remote
+                or o.url
+                or o.connection
+                or "CONTAINER_HOST" in os.environ
+                or "CONTAINER_CONNECTION" in os.environ
+            ):
+                self._engine = self._remote()
+                return self._engine
             settings = Settings(
                 root=o.root, runroot=o.runroot, tmpdir=o.tmpdir, runtime=o.runtime, runtime_flags=o.runtime_flag, conmon=o.conmon,
                 storage_driver=o.storage_driver, storage_opts=o.storage_opt, cgroup_manager=o.cgroup_manager, log_level=o.log_level,
@@ -47,6 +56,39 @@ class App:
                 ask=self._ask if os.isatty(0) and os.isatty(1) else None,
             )  # fmt: skip
         return self._engine
+
+    def _remote(self) -> Engine:
+        """The engine of the service that flags, the environment, or the connections' file name."""
+        from podling.config import connections
+        from podling.engine.dial import Place
+        from podling.engine.remote import RemoteEngine
+
+        o, env = self.options, os.environ
+        if o.url and o.connection:
+            from podling.cli.flags import UsageError
+
+            raise UsageError("--url and --connection exclude each other")
+        place = Place(url=o.url or ("" if o.connection else env.get("CONTAINER_HOST", "")))
+        if not place.url:
+            name = o.connection or env.get("CONTAINER_CONNECTION", "")
+            known = connections.find(name) if name else connections.default()
+            if known is not None:
+                place = Place(
+                    url=known.uri,
+                    identity=known.identity,
+                    tls_ca=known.tls_ca,
+                    tls_cert=known.tls_cert,
+                    tls_key=known.tls_key,
+                )
+            else:
+                from podling.cli.commands.service import default_address
+
+                place = Place(url=default_address(os.geteuid()))
+        place.identity = o.identity or env.get("CONTAINER_SSHKEY", "") or place.identity
+        place.tls_ca = o.tls_ca or env.get("CONTAINER_TLS_CA", "") or place.tls_ca
+        place.tls_cert = o.tls_cert or env.get("CONTAINER_TLS_CERT", "") or place.tls_cert
+        place.tls_key = o.tls_key or env.get("CONTAINER_TLS_KEY", "") or place.tls_key
+        return RemoteEngine(place, warn=self.warn, progress=self.progress, meter=self._meter if self._bars else None)
 
     def close(self) -> None:
         self._end_bars()

@@ -12,19 +12,26 @@ GLOBAL_FLAGS = (
     Flag("cdi-spec-dir", "", "list", "Folder with files that describe CDI devices", value="path", inherited=True),
     Flag("cgroup-manager", "", "string", 'Cgroup manager to use ("cgroupfs"|"systemd")', inherited=True),
     Flag("conmon", "", "string", "Path of the conmon binary", value="path", inherited=True),
+    Flag("connection", "c", "string", "Work at the service of this connection", value="name"),
     Flag("debug", "D", "bool", "The same as --log-level=debug", hidden=True),
     Flag("help", "h", "bool", "Show this help"),
     Flag("hooks-dir", "", "list", "Folder with OCI hooks", value="path", inherited=True),
+    Flag("identity", "", "string", "The ssh key for the service (CONTAINER_SSHKEY)", value="path"),
     Flag("log-level", "", "string", "Log from this level on: trace, debug, info, warn, error, fatal, panic", "warn", inherited=True),
     Flag("module", "", "list", "Read this file of settings on top of containers.conf"),
     Flag("network-backend", "", "string", 'Who sets up bridges ("native"|"netavark")', inherited=True),
+    Flag("remote", "r", "bool", "Work at a service instead of in this process"),
     Flag("root", "", "string", "Path to the folder that holds images, containers and the database", value="path", inherited=True),
     Flag("runroot", "", "string", "Path to the folder that holds runtime state, void after a reboot", value="path", inherited=True),
     Flag("runtime", "", "string", "OCI runtime to run containers with: a name, or a path (crun)", inherited=True),
     Flag("runtime-flag", "", "list", "Add a global flag for the OCI runtime", inherited=True),
     Flag("storage-driver", "", "string", 'Storage driver ("overlay"|"vfs")', inherited=True),
     Flag("storage-opt", "", "list", "Option of the storage driver, such as overlay.mount_program=PATH", inherited=True),
+    Flag("tls-ca", "", "string", "The authority that the service's certificate is checked against (PEM)", value="path"),
+    Flag("tls-cert", "", "string", "Our certificate for the service (PEM)", value="path"),
+    Flag("tls-key", "", "string", "The key of our certificate (PEM)", value="path"),
     Flag("tmpdir", "", "string", "Path to the folder for exit files and sockets", value="path", inherited=True),
+    Flag("url", "", "string", "Work at the service here: unix://PATH, tcp://HOST:PORT, ssh://USER@HOST/PATH (CONTAINER_HOST)"),
     Flag("version", "v", "bool", "Show the version"),
 )  # fmt: skip
 LOG_LEVELS = ("trace", "debug", "info", "warn", "warning", "error", "fatal", "panic")
@@ -171,6 +178,13 @@ COMMANDS["image list"] = COMMANDS["images"]
 COMMANDS["image rm"] = COMMANDS["rmi"]
 COMMANDS["system df"] = ("space", "DF", "Show how much space is used")
 COMMANDS["system prune"] = ("space", "PRUNE", "Remove what nobody uses")
+COMMANDS["system connection add"] = ("connections", "ADD", "Keep a service under a name")
+COMMANDS["system connection default"] = ("connections", "DEFAULT", "Choose the service that is used")
+COMMANDS["system connection list"] = ("connections", "LIST", "List the services that have names")
+COMMANDS["system connection remove"] = ("connections", "REMOVE", "Forget services")
+COMMANDS["system connection rename"] = ("connections", "RENAME", "Give a service another name")
+for _short, _long in (("ls", "list"), ("rm", "remove"), ("mv", "rename")):
+    COMMANDS[f"system connection {_short}"] = COMMANDS[f"system connection {_long}"]
 COMMANDS["system service"] = ("service", "SERVICE", "Serve the REST API")
 COMMANDS["system migrate"] = ("care", "MIGRATE", "Stop all containers, and let a user's namespace be made anew")
 COMMANDS["system reset"] = ("care", "RESET", "Remove everything")

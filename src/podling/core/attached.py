@@ -26,7 +26,7 @@ SIGWINCH = 28
 PASSED_ON = (1, 2, 3, 5, 6, 10, 12, 14, 15, 16, 24, 25, 26, 27, 29, 30, 31, *range(34, 65))
 
 
-class _Signals:
+class Signals:
     """Catches signals for a `with` block: SIGWINCH always, the others when they are to be passed on.
 
     Only a main thread can; elsewhere (a library user's worker thread) nothing is caught.
@@ -39,7 +39,7 @@ class _Signals:
         self._fds: tuple[int, int] = (-1, -1)
         self._old_wakeup = -1
 
-    def __enter__(self) -> _Signals:
+    def __enter__(self) -> Signals:
         try:
             self._old.append((SIGWINCH, signals.signal(SIGWINCH, self._handle)))
         except ValueError:  # not the main thread
@@ -82,6 +82,15 @@ class _Nothing:
         pass
 
 
+def raw_terminal(streams: Streams) -> RawTerminal | _Nothing:
+    """Raw mode of our terminal for the `with` block, where the process has one."""
+    if not streams.tty:
+        return _Nothing()
+    from podling.runtime.terminal import RawTerminal
+
+    return RawTerminal(streams.stdin)
+
+
 class Session:
     """Our end of one attached process: a container's first one, or an exec session's."""
 
@@ -102,13 +111,6 @@ class Session:
             if found:
                 conmon.resize(self.folder, *found)
 
-    def _terminal(self) -> RawTerminal | _Nothing:
-        if not self.streams.tty:
-            return _Nothing()
-        from podling.runtime.terminal import RawTerminal
-
-        return RawTerminal(self.streams.stdin)
-
     def run(self, pid: int, exit_file: str, proxy: Any) -> bool:
         """Join the streams until the process ends (True) or the user detaches (False). `proxy(number)` gets signals."""
         assert self._socket is not None
@@ -117,7 +119,7 @@ class Session:
         except ProcessLookupError:
             ended = os.open("/dev/null", os.O_RDONLY)  # always readable: it has ended already
         try:
-            with _Signals(proxy=proxy is not None) as signals, self._terminal():
+            with Signals(proxy=proxy is not None) as signals, raw_terminal(self.streams):
 
                 def wake() -> None:
                     for number in signals.take():

@@ -117,6 +117,8 @@ def init(container: Container) -> None:
     """
     from podling.core.launch import launch
 
+    for item in container.config.requires:
+        _await_required(container, item)
     with container.lock():
         container.load()
         if container.is_alive:

@@ -5,6 +5,17 @@ from __future__ import annotations
 
 def load() -> None:
     """Import every module of routes: each registers its own."""
-    from podling.api.routes import artifacts, containers, images, manifests, networks, pods, sessions, storage, system
+    from podling.api.routes import (
+        artifacts,
+        containers,
+        images,
+        manifests,
+        networks,
+        operations,
+        pods,
+        sessions,
+        storage,
+        system,
+    )
 
-    _ = (artifacts, containers, images, manifests, networks, pods, sessions, storage, system)
+    _ = (artifacts, containers, images, manifests, networks, operations, pods, sessions, storage, system)

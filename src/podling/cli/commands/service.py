@@ -40,6 +40,8 @@ def _service(app: App, args: Args) -> int:
     address = args.rest[0] if args.rest else default_address(os.geteuid())
     if address.startswith("/"):
         address = f"unix://{address}"
+    if app.options.remote or app.options.url or app.options.connection:
+        raise UsageError("the service runs here: --remote, --url and --connection make no sense for it")
     loud = app.options.log_level in ("info", "debug", "trace")
     options = ServiceOptions(
         address, idle=idle, cors=args.cors, tls_cert=args.tls_cert, tls_key=args.tls_key, tls_client_ca=args.tls_client_ca,

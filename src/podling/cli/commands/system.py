@@ -137,7 +137,16 @@ def _version(app: App, args: Args) -> int:
     client = document["Client"]
     rows = [("Client", "Podling Engine"), ("Version", client["Version"]), ("API Version", client["APIVersion"])]
     rows += [("Python Version", client["GoVersion"].removeprefix("python")), ("OS/Arch", client["OsArch"])]
-    app.out("\n".join(f"{name + ':':<15} {value}" for name, value in rows))
+    if "Server" in document:
+        server = document["Server"]
+        rows += [
+            ("", ""),
+            ("Server", "Podling Engine"),
+            ("Version", server["Version"]),
+            ("API Version", server["APIVersion"]),
+        ]
+        rows += [("Python Version", server["GoVersion"].removeprefix("python")), ("OS/Arch", server["OsArch"])]
+    app.out("\n".join(f"{name + ':':<15} {value}" if name else "" for name, value in rows))
     return 0
 
 

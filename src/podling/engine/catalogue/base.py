@@ -16,6 +16,11 @@ class Operation(Record):
     route: ClassVar[str] = ""
     #: it changes something
     writes: ClassVar[bool] = True
+    #: fields that are descriptors to read from, and to write to
+    inputs: ClassVar[tuple[str, ...]] = ()
+    outputs: ClassVar[tuple[str, ...]] = ()
+    #: it means this process or this terminal, and makes no sense from elsewhere
+    local: ClassVar[bool] = False
 
 
 class Report(Record):

@@ -66,12 +66,14 @@ class WarnOfLogout(Operation):
     """Warn a user, once, whose detached containers would end with the session."""
 
     executor: ClassVar = "containers:warn_of_logout"
+    local: ClassVar = True
 
 
 class RunAttached(Operation):
     """Start with streams joined."""
 
     executor: ClassVar = "containers:run_attached"
+    local: ClassVar = True
     route: ClassVar = "POST /libpod/containers/{name}/attach"
     name: str
     streams: Streams
@@ -81,6 +83,7 @@ class RunAttached(Operation):
 
 class AttachContainer(Operation):
     executor: ClassVar = "containers:attach"
+    local: ClassVar = True
     route: ClassVar = "POST /libpod/containers/{name}/attach"
     name: str
     latest: bool = False
@@ -198,6 +201,7 @@ class CopyLogs(Operation):
     """What a container wrote, to two descriptors; False when its log driver has no such short way."""
 
     executor: ClassVar = "containers:copy_logs"
+    outputs: ClassVar = ("stdout", "stderr")
     route: ClassVar = "GET /libpod/containers/{name}/logs"
     writes: ClassVar = False
     name: str
@@ -218,6 +222,7 @@ class ExecContainer(Operation):
     """Run a process and stay with it."""
 
     executor: ClassVar = "containers:exec_attached"
+    local: ClassVar = True
     route: ClassVar = "POST /libpod/exec/{id}/start"
     name: str
     options: ExecOptions
@@ -245,6 +250,7 @@ class StartExec(Operation):
     """Start a session: its `Link` when somebody wants to be joined to it. `ready` is called before its process begins."""
 
     executor: ClassVar = "sessions:start"
+    local: ClassVar = True
     route: ClassVar = "POST /libpod/exec/{id}/start"
     id: str
     attach: bool = True
@@ -286,6 +292,7 @@ class OpenContainer(Operation):
     """A `Link` to a container's streams; one that was never started is made ready for it first."""
 
     executor: ClassVar = "sessions:open_container"
+    local: ClassVar = True
     route: ClassVar = "POST /libpod/containers/{name}/attach"
     name: str
     detach_keys: str = ""
@@ -304,6 +311,7 @@ class CleanupContainers(Selection):
     """`restart` starts a container again, as its policy says."""
 
     executor: ClassVar = "containers:cleanup"
+    local: ClassVar = True
     route: ClassVar = ""
     restart: bool = False
     remove: bool = False
@@ -331,6 +339,8 @@ class CopyFiles(Operation):
     """`CONTAINER:PATH`, a path of the host, or `-` for a tar on a descriptor."""
 
     executor: ClassVar = "upkeep:copy_files"
+    outputs: ClassVar = ("stdout",)
+    inputs: ClassVar = ("stdin",)
     route: ClassVar = "PUT /libpod/containers/{name}/archive"
     source: str
     target: str
@@ -354,6 +364,7 @@ class StatPath(Operation):
 
 class ExportContainer(Operation):
     executor: ClassVar = "upkeep:export"
+    outputs: ClassVar = ("fd",)
     route: ClassVar = "GET /libpod/containers/{name}/export"
     writes: ClassVar = False
     name: str

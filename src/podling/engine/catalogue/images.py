@@ -71,6 +71,7 @@ class SearchImages(RegistryOperation):
 
 class Login(RegistryOperation):
     executor: ClassVar = "registries:login"
+    local: ClassVar = True
     route: ClassVar = "POST /auth"
     registry: str = ""
     username: str
@@ -82,6 +83,7 @@ class LoginName(Operation):
     """Who is logged in."""
 
     executor: ClassVar = "registries:login_name"
+    local: ClassVar = True
     route: ClassVar = ""
     writes: ClassVar = False
     registry: str = ""
@@ -90,6 +92,7 @@ class LoginName(Operation):
 
 class Logout(Operation):
     executor: ClassVar = "registries:logout"
+    local: ClassVar = True
     route: ClassVar = ""
     registry: str = ""
     authfile: str = ""
@@ -156,6 +159,7 @@ class LoadImages(Operation):
     """From the file `path`, or from the descriptor `fd`."""
 
     executor: ClassVar = "images:load"
+    inputs: ClassVar = ("fd",)
     route: ClassVar = "POST /libpod/images/load"
     path: str = ""
     fd: int = -1
@@ -164,6 +168,7 @@ class LoadImages(Operation):
 
 class SaveImages(Operation):
     executor: ClassVar = "images:save"
+    outputs: ClassVar = ("fd",)
     route: ClassVar = "GET /libpod/images/export"
     names: list[str]
     path: str = ""
@@ -175,6 +180,7 @@ class SaveImages(Operation):
 
 class ImportImage(Operation):
     executor: ClassVar = "images:import_image"
+    inputs: ClassVar = ("fd",)
     route: ClassVar = "POST /libpod/images/import"
     path: str = ""
     fd: int = -1

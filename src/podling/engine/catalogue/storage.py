@@ -49,6 +49,7 @@ class PruneVolumes(Operation):
 
 class ExportVolume(Operation):
     executor: ClassVar = "storage:export_volume"
+    outputs: ClassVar = ("fd",)
     route: ClassVar = "GET /libpod/volumes/{name}/export"
     writes: ClassVar = False
     name: str
@@ -59,6 +60,7 @@ class ImportVolume(Operation):
     """From the file `path`, or from the descriptor `fd`."""
 
     executor: ClassVar = "storage:import_volume"
+    inputs: ClassVar = ("fd",)
     route: ClassVar = "POST /libpod/volumes/{name}/import"
     name: str
     path: str = ""

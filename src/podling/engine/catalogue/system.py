@@ -59,10 +59,12 @@ class AutoUpdate(RegistryOperation):
 
 class ResetSystem(Operation):
     executor: ClassVar = "system:reset"
+    local: ClassVar = True
 
 
 class MigrateSystem(Operation):
     executor: ClassVar = "system:migrate"
+    local: ClassVar = True
     runtime: str = ""
 
 
@@ -70,6 +72,7 @@ class EnterNamespace(Operation):
     """Make this process root of the caller's user namespace; with `network`, in the network namespace of the user's bridges."""
 
     executor: ClassVar = "system:enter"
+    local: ClassVar = True
     network: bool = False
 
 
@@ -77,5 +80,6 @@ class LeaveNetwork(Operation):
     """A command that was in the network namespace of the user's bridges has ended."""
 
     executor: ClassVar = "system:leave"
+    local: ClassVar = True
     pid: int
     writes: ClassVar = False

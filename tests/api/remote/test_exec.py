@@ -1,0 +1,3 @@
+"""tests/integration/test_exec.py through a service."""
+
+from tests.integration.test_exec import *  # noqa: F403
