@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     from podling.cli.flags import Args
     from podling.engine.local import Engine
 
+#: global flags about the host where the containers are
+_HOSTS_OWN = (
+    "root", "runroot", "tmpdir", "runtime", "runtime-flag", "conmon", "storage-driver", "storage-opt", "cgroup-manager", "hooks-dir",
+    "cdi-spec-dir", "network-backend",
+)  # fmt: skip
 _LEVELS = ("trace", "debug", "info", "warn", "warning", "error", "fatal", "panic")
 
 
@@ -63,11 +68,14 @@ class App:
         from podling.engine.dial import Place
         from podling.engine.remote import RemoteEngine
 
+        from podling.cli.flags import UsageError
+
         o, env = self.options, os.environ
         if o.url and o.connection:
-            from podling.cli.flags import UsageError
-
             raise UsageError("--url and --connection exclude each other")
+        for name in _HOSTS_OWN:
+            if o.__dict__[name.replace("-", "_")]:
+                raise UsageError(f"--{name} is for the service to choose: give it to `podling system service`")
         place = Place(url=o.url or ("" if o.connection else env.get("CONTAINER_HOST", "")))
         if not place.url:
             name = o.connection or env.get("CONTAINER_CONNECTION", "")

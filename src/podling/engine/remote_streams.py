@@ -128,7 +128,10 @@ def execute(engine: RemoteEngine, operation: ops.ExecContainer) -> int | None:
     finally:
         sock.close()
     session = engine.execute(ops.InspectExec(id=id))
-    return None if session["Running"] else int(session["ExitCode"])
+    if session["Running"]:
+        return None
+    engine.execute(ops.RemoveExec(id=id))
+    return int(session["ExitCode"])
 
 
 def _take_over(engine: RemoteEngine, path: str, body: dict[str, Any] | None) -> tuple[socket, bytes]:
