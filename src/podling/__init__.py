@@ -1,6 +1,7 @@
 """Podling: a container engine without a daemon; this package is its library.
 
-`open()` gives the engine. Nothing listens and nothing is started until a container is.
+`open()` gives the engine: in this process, where nothing listens and nothing is started until a container is, or with an address that of
+a service. `podling.aio` is the same for asyncio, `podling.conditions` what to wait for, `podling.pytest` fixtures for tests.
 
     import podling
 
@@ -23,8 +24,17 @@ __version__ = VERSION
 __all__ = ["__version__", "open"]
 
 
-def open(**options: Any) -> Engine:
-    """Open the local engine: `root`, `runroot`, `runtime`, … as the command line's global flags name them."""
+def open(url: str = "", **options: Any) -> Engine:
+    """Open an engine; close it, or use it as a context manager.
+
+    Without `url` the one in this process: `options` are `root`, `runroot`, `runtime`, … as the command line's global flags name them.
+    With one the engine of a service, at unix://PATH, tcp://HOST:PORT or ssh://USER@HOST/PATH: `options` are identity, tls_ca, tls_cert
+    and tls_key, paths of files. Both have the same interface.
+    """
+    if url:
+        from podling.engine import open_remote
+
+        return open_remote(url, **options)
     from podling.engine import open_local
 
     return open_local(**options)

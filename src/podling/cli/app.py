@@ -64,11 +64,10 @@ class App:
 
     def _remote(self) -> Engine:
         """The engine of the service that flags, the environment, or the connections' file name."""
+        from podling.cli.flags import UsageError
         from podling.config import connections
         from podling.engine.dial import Place
         from podling.engine.remote import RemoteEngine
-
-        from podling.cli.flags import UsageError
 
         o, env = self.options, os.environ
         if o.url and o.connection:

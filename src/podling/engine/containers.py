@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from podling.core.options import CreateOptions, ExecOptions
+from podling.core.options import CommitOptions, CreateOptions, ExecOptions
 from podling.engine.catalogue import containers as ops
 from podling.engine.catalogue.base import Report
 from podling.errors import PodlingError
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any
 
+    from podling.conditions import Condition
     from podling.core.listing import ContainerSummary
+    from podling.core.stats import Sample
     from podling.engine.local import Engine
     from podling.runtime.logs import LogLine
 
@@ -27,7 +29,7 @@ class Result(Record):
     stderr: bytes
 
 
-def _raise_first(report: Report) -> None:
+def raise_first(report: Report) -> None:
     if report.errors:
         raise report.errors[0]
 
@@ -57,27 +59,29 @@ class Container:
         return str(self.inspect()["State"]["Status"])
 
     def start(self) -> None:
-        _raise_first(self._engine.call(ops.StartContainers(names=[self.id])))
+        raise_first(self._engine.call(ops.StartContainers(names=[self.id])))
 
     def stop(self, timeout: int = -1) -> None:
         """Stop it: its stop signal, then SIGKILL after `timeout` seconds (-1: its own setting)."""
-        _raise_first(self._engine.call(ops.StopContainers(names=[self.id], timeout=timeout)))
+        raise_first(self._engine.call(ops.StopContainers(names=[self.id], timeout=timeout)))
 
     def restart(self, timeout: int = -1) -> None:
-        _raise_first(self._engine.call(ops.RestartContainers(names=[self.id], timeout=timeout)))
+        raise_first(self._engine.call(ops.RestartContainers(names=[self.id], timeout=timeout)))
 
     def kill(self, signal: str = "KILL") -> None:
-        _raise_first(self._engine.call(ops.KillContainers(names=[self.id], signal=signal)))
+        raise_first(self._engine.call(ops.KillContainers(names=[self.id], signal=signal)))
 
     def pause(self) -> None:
-        _raise_first(self._engine.call(ops.PauseContainers(names=[self.id])))
+        raise_first(self._engine.call(ops.PauseContainers(names=[self.id])))
 
     def unpause(self) -> None:
-        _raise_first(self._engine.call(ops.UnpauseContainers(names=[self.id])))
+        raise_first(self._engine.call(ops.UnpauseContainers(names=[self.id])))
 
-    def remove(self, *, force: bool = False, volumes: bool = False) -> None:
-        """Remove it, with `force` even while it runs."""
-        _raise_first(self._engine.call(ops.RemoveContainers(names=[self.id], force=force, volumes=volumes)))
+    def remove(self, *, force: bool = False, volumes: bool = False, timeout: int = -1) -> None:
+        """Remove it, with `force` even while it runs: after `timeout` seconds (-1: its own setting) with SIGKILL."""
+        raise_first(
+            self._engine.call(ops.RemoveContainers(names=[self.id], force=force, volumes=volumes, timeout=timeout))
+        )
 
     def rename(self, name: str) -> None:
         self._engine.call(ops.RenameContainer(name=self.id, new_name=name))
@@ -93,6 +97,62 @@ class Container:
             ops.ContainerLogs(name=self.id, tail=tail, since=since, until=until, follow=follow)
         )
         return lines
+
+    def port(self, number: int, protocol: str = "tcp") -> tuple[str, int]:
+        """(host, port) where a published port of it is reached from here.
+
+        Raises:
+            NotFound: the port is not published.
+        """
+        from podling.errors import NotFound
+
+        bindings = self.inspect()["HostConfig"]["PortBindings"].get(f"{number}/{protocol}") or []
+        if not bindings:
+            raise NotFound(f"port {number}/{protocol} of {self.id[:12]} is not published", hint=f"publish=['{number}']")
+        host = bindings[0]["HostIp"]
+        return (self._engine.host if host in ("", "0.0.0.0", "::") else host), int(bindings[0]["HostPort"])
+
+    def wait_for(self, condition: Condition, timeout: float = 60) -> None:
+        """Wait until a condition (see `podling.conditions`) holds.
+
+        Raises:
+            TimeoutError: it did not within `timeout` seconds; WrongState: the container ended before. Both quote its log.
+        """
+        import time
+
+        from podling.errors import WrongState
+
+        deadline = time.monotonic() + timeout
+        pause = 0.02
+        while not condition(self):
+            what = condition.__doc__ or "the condition"
+            state = self.inspect()["State"]
+            if not state["Running"] and state["Status"] != "created":
+                raise WrongState(f"{self.id[:12]} ended with {state['ExitCode']} before {what}:\n{self._log_end()}")
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"{self.id[:12]}: no {what} within {timeout:g} s:\n{self._log_end()}")
+            time.sleep(pause)
+            pause = min(pause * 1.5, 0.5)
+
+    def _log_end(self) -> str:
+        return b"".join(line.text for line in self.logs(tail=20)).decode(errors="replace")
+
+    def copy_in(self, source: str, target: str) -> None:
+        """Copy a file or folder of this host into it, as `podling cp` does."""
+        self._engine.call(ops.CopyFiles(source=source, target=f"{self.id}:{target}"))
+
+    def copy_out(self, source: str, target: str) -> None:
+        """Copy a file or folder of it to this host."""
+        self._engine.call(ops.CopyFiles(source=f"{self.id}:{source}", target=target))
+
+    def commit(self, name: str = "", **options: Any) -> str:
+        """Make an image of it; its id. `options` are fields of `CommitOptions`."""
+        return str(self._engine.call(ops.CommitContainer(name=self.id, target=name, options=CommitOptions(**options))))
+
+    def stats(self, *, interval: float = 5.0) -> Iterator[Sample]:
+        """How much of the host it uses, again and again."""
+        for samples in self._engine.call(ops.ContainerStats(names=[self.id], interval=interval)):
+            yield from samples
 
     def top(self, descriptors: Sequence[str] = ()) -> list[list[str]]:
         rows: list[list[str]] = self._engine.call(ops.ContainerTop(name=self.id, descriptors=list(descriptors)))
@@ -124,7 +184,7 @@ class Container:
 
     def __exit__(self, *_exc: object) -> None:
         """A container used as a context manager is removed at the end."""
-        self.remove(force=True, volumes=True)
+        self.remove(force=True, volumes=True, timeout=0)
 
 
 class _Captured:

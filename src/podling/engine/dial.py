@@ -46,6 +46,14 @@ class Dialer:
         self._ssh: subprocess.Popen[bytes] | None = None
         self._folder = ""
 
+    @property
+    def host(self) -> str:
+        """The host's name, as seen from here."""
+        if self._scheme == "unix":
+            return "127.0.0.1"
+        target = self._rest.partition("/")[0].rpartition("@")[2]
+        return target.rpartition(":")[0].strip("[]") or target if ":" in target else target
+
     def connect(self) -> socket.socket:
         """A fresh connection.
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from podling.engine.catalogue.base import Operation
     from podling.engine.containers import Containers
     from podling.engine.images import Images
+    from podling.engine.objects import Networks, Pods, Secrets, Volumes
     from podling.engine.system import System
 
 
@@ -98,6 +99,35 @@ class Engine:
         from podling.engine.images import Images
 
         return Images(self)
+
+    @property
+    def pods(self) -> Pods:
+        from podling.engine.objects import Pods
+
+        return Pods(self)
+
+    @property
+    def volumes(self) -> Volumes:
+        from podling.engine.objects import Volumes
+
+        return Volumes(self)
+
+    @property
+    def networks(self) -> Networks:
+        from podling.engine.objects import Networks
+
+        return Networks(self)
+
+    @property
+    def secrets(self) -> Secrets:
+        from podling.engine.objects import Secrets
+
+        return Secrets(self)
+
+    @property
+    def host(self) -> str:
+        """Where published ports are reached."""
+        return "127.0.0.1"
 
     @property
     def system(self) -> System:

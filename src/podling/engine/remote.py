@@ -21,7 +21,7 @@ from podling.errors import InvalidInput, PodlingError, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
     from socket import socket
     from typing import Any, NoReturn
 
@@ -54,6 +54,10 @@ class RemoteEngine(Engine):
     @property
     def context(self) -> Context:
         raise Unsupported("that is not possible from elsewhere", hint="run it on the host of the service")
+
+    @property
+    def host(self) -> str:
+        return self.dialer.host
 
     def examine(self) -> list[Finding]:
         raise Unsupported("the host of a service is examined there", hint="run `podling doctor` on it")
@@ -246,12 +250,58 @@ class _Exchange:
             while view and fd >= 0:
                 view = view[os.write(fd, view) :]
 
-    def stream(self, first: list[Any]) -> Iterator[Any]:
-        """The items as they come. Closing the generator ends the operation."""
+    def stream(self, first: list[Any]) -> Stream:
+        return Stream(self, first)
+
+    def cancel(self) -> None:
+        """End it, also while another thread waits for its next frame."""
+        from socket import SHUT_RDWR
+
         try:
-            items: list[Any] | None = first
-            while items is not None:
-                yield from items
-                items = self.until_result_or_items()
-        finally:
-            self._sock.close()
+            self._sock.shutdown(SHUT_RDWR)
+        except OSError:
+            pass
+
+    def close(self) -> None:
+        self._sock.close()
+
+
+class Stream:
+    """The items of a stream as they come. `close` ends the operation, from whichever thread."""
+
+    def __init__(self, exchange: _Exchange, first: list[Any]) -> None:
+        self._exchange = exchange
+        self._items = first
+        self._closed = self._waiting = False
+
+    def __iter__(self) -> Stream:
+        return self
+
+    def __next__(self) -> Any:
+        while not self._items:
+            if self._closed:
+                raise StopIteration
+            self._waiting = True
+            try:
+                items = self._exchange.until_result_or_items()
+            except Unreachable:
+                if self._closed:
+                    raise StopIteration from None
+                raise
+            finally:
+                self._waiting = False
+            if items is None:
+                self._closed = True
+                raise StopIteration
+            self._items = items
+        return self._items.pop(0)
+
+    def close(self) -> None:
+        if not self._closed:
+            self._closed = True
+            self._exchange.cancel()
+            if not self._waiting:  # else the thread that waits sees the end, and closes
+                self._exchange.close()
+
+    def __del__(self) -> None:
+        self.close()
