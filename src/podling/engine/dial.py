@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import socket
 
-from podling.errors import InvalidInput, PodlingError, RuntimeFailed
+from podling.errors import InvalidInput, PodlingError, ProgramMissing, RuntimeFailed
 from podling.oci.record import Record
 
 TYPE_CHECKING = False
@@ -118,8 +118,6 @@ class Dialer:
         import tempfile
         import time
 
-        from podling.config.settings import find_program
-
         target, _, path = self._rest.partition("/")
         user_host, colon, port = target.rpartition(":")
         if not colon or "]" in port:
@@ -127,7 +125,7 @@ class Dialer:
         self._folder = self._folder or tempfile.mkdtemp(prefix="podling-ssh-")
         local = f"{self._folder}/service.sock"
         argv = [
-            find_program("ssh", package="openssh-client"),
+            "ssh",
             "-N",
             "-T",
             "-o",
@@ -138,7 +136,12 @@ class Dialer:
         argv += ["-p", port] if port else []
         argv += ["-i", self.place.identity] if self.place.identity else []
         argv += ["-L", f"{local}:/{path or 'run/podman/podman.sock'}", user_host]
-        self._ssh = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
+        try:
+            self._ssh = subprocess.Popen(
+                argv, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+            )
+        except FileNotFoundError:
+            raise ProgramMissing("ssh is not installed", hint="apt install openssh-client") from None
         deadline = time.monotonic() + _FORWARD_SECONDS
         while not os.path.exists(local):
             if self._ssh.poll() is not None:
