@@ -51,6 +51,7 @@ check: ## lint, types, floors
 
 bench: install ## compare with podman: make bench ENGINE=/usr/bin/podman
 	@$(SUDO) $(PYTHON) bench/bench.py --podling $(VENV)/bin/podling --podman $(or $(ENGINE),/usr/bin/podman)
+	@$(SUDO) $(PYTHON) bench/api.py --podling $(VENV)/bin/podling --podman $(or $(ENGINE),/usr/bin/podman)
 
 clean: ## remove what was built
 	@rm -rf $(VENV) dist build .mypy_cache .ruff_cache .pytest_cache
