@@ -230,7 +230,7 @@ def main() -> None:
             for service in services:
                 wait, lines = streams(service, 200)
                 print(
-                    f"streams    {service.engine.name}: 200 followers of one log got {lines} lines/s each, a ping took {wait:.1f} ms meanwhile"
+                    f"streams    {service.engine.name}: 200 followers got {lines} lines/s each, a ping took {wait:.1f} ms"
                 )
     finally:
         for service in services:

@@ -140,7 +140,9 @@ class Call:
 
     # -- work
     async def do(self, operation: Operation, engine: Engine | None = None) -> Any:
-        """Execute an operation in a thread, so that it holds up nobody else."""
+        """Execute an operation: in a thread, so that it holds up nobody else, or at once where it is over before a thread would begin."""
+        if type(operation).quick and not getattr(operation, "size", False):
+            return self.engine.call(operation)
         return await self.service.run((engine or self.engine).call, operation)
 
     async def do_one(self, operation: Operation) -> Report:

@@ -19,6 +19,8 @@ class Operation(Record):
     #: fields that are descriptors to read from, and to write to
     inputs: ClassVar[tuple[str, ...]] = ()
     outputs: ClassVar[tuple[str, ...]] = ()
+    #: it only looks into the database, for a fraction of a millisecond
+    quick: ClassVar[bool] = False
     #: it means this process or this terminal, and makes no sense from elsewhere
     local: ClassVar[bool] = False
 

@@ -172,6 +172,7 @@ class ListContainers(Operation):
 
 class InspectContainer(Operation):
     executor: ClassVar = "containers:inspect"
+    quick: ClassVar = True
     route: ClassVar = "GET /libpod/containers/{name}/json"
     writes: ClassVar = False
     name: str
@@ -180,6 +181,7 @@ class InspectContainer(Operation):
 
 class ContainerExists(Operation):
     executor: ClassVar = "containers:exists"
+    quick: ClassVar = True
     route: ClassVar = "GET /libpod/containers/{name}/exists"
     writes: ClassVar = False
     name: str
@@ -260,6 +262,7 @@ class StartExec(Operation):
 
 class InspectExec(Operation):
     executor: ClassVar = "sessions:inspect"
+    quick: ClassVar = True
     route: ClassVar = "GET /libpod/exec/{id}/json"
     writes: ClassVar = False
     id: str
@@ -302,6 +305,7 @@ class ContainerState(Operation):
     """Where a container is, in one query."""
 
     executor: ClassVar = "sessions:state"
+    quick: ClassVar = True
     route: ClassVar = ""
     writes: ClassVar = False
     name: str

@@ -136,6 +136,7 @@ class UntagImage(Operation):
 
 class InspectImage(Operation):
     executor: ClassVar = "images:inspect"
+    quick: ClassVar = True
     route: ClassVar = "GET /libpod/images/{name}/json"
     writes: ClassVar = False
     name: str
@@ -150,6 +151,7 @@ class ImageHistory(Operation):
 
 class ImageExists(Operation):
     executor: ClassVar = "images:exists"
+    quick: ClassVar = True
     route: ClassVar = "GET /libpod/images/{name}/exists"
     writes: ClassVar = False
     name: str

@@ -76,6 +76,7 @@ class ListPods(Operation):
 
 class InspectPod(Operation):
     executor: ClassVar = "pods:inspect"
+    quick: ClassVar = True
     route: ClassVar = "GET /libpod/pods/{name}/json"
     writes: ClassVar = False
     name: str = ""
@@ -84,6 +85,7 @@ class InspectPod(Operation):
 
 class PodExists(Operation):
     executor: ClassVar = "pods:exists"
+    quick: ClassVar = True
     route: ClassVar = "GET /libpod/pods/{name}/exists"
     writes: ClassVar = False
     name: str
