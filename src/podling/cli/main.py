@@ -45,6 +45,13 @@ def run(argv: list[str]) -> int:
         from podling.cli import table
         from podling.cli.flags import UsageError, parse
 
+        if argv[:1] in (
+            ["__complete"],
+            ["__completeNoDesc"],
+        ):  # its words are another command line: none is an option of ours
+            from podling.cli.commands.completion import answer
+
+            return answer(argv[1:], described=argv[0] == "__complete")
         options = parse(argv, table.GLOBAL_FLAGS, stop_at_argument=True)
         table.check_globals(options)
         if options.version:

@@ -40,6 +40,7 @@ LOG_LEVELS = ("trace", "debug", "info", "warn", "warning", "error", "fatal", "pa
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "attach": ("run", "ATTACH", "Attach to a running container"),
     "auto-update": ("autoupdate", "AUTO_UPDATE", "Give containers the newer images of their names"),
+    "completion": ("completion", "COMPLETION", "Print the script that completes command lines in a shell"),
     "commit": ("containers", "COMMIT", "Make an image of a container's changes"),
     "cp": ("upkeep", "CP", "Copy files between a container and the host"),
     "create": ("run", "CREATE", "Create but do not start a container"),
@@ -202,6 +203,7 @@ GROUPS = {
     "pod": "Manage pods",
     "secret": "Manage secrets",
     "system": "Manage the engine",
+    "system connection": "Manage services that have names",
     "volume": "Manage volumes",
 }
 ALIASES = {

@@ -223,7 +223,11 @@ async def distribution(call: Call) -> StreamResponse:
 @route("POST", "/local/build", tree="libpod")
 async def no_builds(call: Call) -> StreamResponse:
     """Builds are not there yet: 501."""
-    return fail(501, "podling cannot build images yet: build with podman or docker, and push or load the result", "not supported")
+    return fail(
+        501,
+        "podling cannot build images yet: build with podman or docker, and push or load the result",
+        "not supported",
+    )
 
 
 @route("POST", "/session", tree="docker")
