@@ -108,7 +108,7 @@ def networks_of(ctx: Context, options: CreateOptions) -> tuple[str, list[str], d
             "--ip, --ip6 and --mac-address can only be set for a single network", hint="--network NAME:ip=…"
         )
     for wanted in networks.values():
-        wanted["ips"] += [address for address in (options.ip6,) if address]
+        wanted["ips"] += [address for address in (options.ip, options.ip6) if address]
         wanted["aliases"] += options.network_alias
     if mode not in (*_PUBLISHING, "host") and options.publish:
         raise InvalidInput(f"--publish has no effect with --network {shown}: no ports can be published there")

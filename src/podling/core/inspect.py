@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-    from podling.runtime.config import ContainerConfig
+    from podling.runtime.config import ContainerConfig, Health
 
 _SIGNALS = {
     1: "SIGHUP",
@@ -75,6 +75,7 @@ def inspect(container: Container, size: bool) -> dict[str, Any]:
             "CgroupPath": cgroup_path(config, ctx.settings.cgroup_manager) if alive else "",
             **({"Health": _health(container)} if config.health else {}),
             **_checkpoint(container),
+            "StoppedByUser": status == "exited" and not container.wanted and bool(container.started),
         },
         "Image": container.image_id or "",
         "ImageDigest": digest,
@@ -236,6 +237,11 @@ def _asked_for(config: ContainerConfig, network: str) -> dict[str, str] | None:
     return found or None
 
 
+def _throttles(entries: list[str], key: str = "Rate") -> list[dict[str, Any]] | None:
+    found = [{"Path": path, key: int(number)} for path, _, number in (text.rpartition(":") for text in entries)]
+    return found or None
+
+
 def _ulimits(config: ContainerConfig) -> list[dict[str, Any]]:
     """The limits that it runs with: those asked for, and the defaults."""
     from podling.runtime.spec import rlimits
@@ -285,8 +291,43 @@ def _config(config: ContainerConfig) -> dict[str, Any]:
         "Timeout": config.timeout,
         "StopTimeout": config.stop_timeout,
         **({"Healthcheck": healthcheck(config)} if config.health else {}),
-        **({"HealthcheckOnFailureAction": config.health.on_failure} if config.health else {}),
+        **(_health_config(config.health) if config.health else {}),
+        **({"Secrets": _secrets(config)} if config.secrets else {}),
+        **({"ChrootDirs": config.chroot_dirs} if config.chroot_dirs else {}),
+        "sdNotifyMode": config.sdnotify,
         "Passwd": True,
+    }
+
+
+def _health_config(health: Health) -> dict[str, Any]:
+    """What Config says of health checks besides the check itself."""
+    document: dict[str, Any] = {
+        "HealthcheckOnFailureAction": health.on_failure, "HealthLogDestination": health.log_destination,
+        "HealthcheckMaxLogCount": health.log_count, "HealthcheckMaxLogSize": health.log_size,
+    }  # fmt: skip
+    if health.startup_test:
+        document["StartupHealthCheck"] = {
+            "Test": health.startup_test, "Interval": health.startup_interval, "Timeout": health.startup_timeout,
+            "Retries": health.startup_retries, "Successes": health.startup_success,
+        }  # fmt: skip
+    return document
+
+
+def _secrets(config: ContainerConfig) -> list[dict[str, Any]]:
+    return [
+        {"Name": secret.name, "ID": secret.id, "UID": secret.uid, "GID": secret.gid, "Mode": secret.mode}
+        for secret in config.secrets
+    ]
+
+
+def _id_maps(config: ContainerConfig) -> dict[str, Any]:
+    if config.userns is None or not config.userns.users:
+        return {}
+    maps = {"UidMap": config.userns.users, "GidMap": config.userns.groups}
+    return {
+        "IDMappings": {
+            key: [":".join(str(number) for number in entry) for entry in entries] for key, entries in maps.items()
+        }
     }
 
 
@@ -353,15 +394,15 @@ def _host_config(container: Container) -> dict[str, Any]:
         "CgroupParent": config.cgroup_parent
         or ("/podling" if container.ctx.settings.cgroup_manager == "cgroupfs" else "machine.slice"),
         "BlkioWeight": limits.blkio_weight,
-        "BlkioWeightDevice": None,
-        "BlkioDeviceReadBps": None,
-        "BlkioDeviceWriteBps": None,
-        "BlkioDeviceReadIOps": None,
-        "BlkioDeviceWriteIOps": None,
+        "BlkioWeightDevice": _throttles(limits.blkio_weight_device, "Weight"),
+        "BlkioDeviceReadBps": _throttles(limits.device_read_bps),
+        "BlkioDeviceWriteBps": _throttles(limits.device_write_bps),
+        "BlkioDeviceReadIOps": _throttles(limits.device_read_iops),
+        "BlkioDeviceWriteIOps": _throttles(limits.device_write_iops),
         "CpuPeriod": limits.cpu_period,
         "CpuQuota": limits.cpu_quota,
-        "CpuRealtimePeriod": 0,
-        "CpuRealtimeRuntime": 0,
+        "CpuRealtimePeriod": limits.cpu_rt_period,
+        "CpuRealtimeRuntime": limits.cpu_rt_runtime,
         "CpusetCpus": limits.cpuset_cpus,
         "CpusetMems": limits.cpuset_mems,
         "Devices": [
@@ -380,7 +421,9 @@ def _host_config(container: Container) -> dict[str, Any]:
         "CpuPercent": 0,
         "IOMaximumIOps": 0,
         "IOMaximumBandwidth": 0,
-        "CgroupConf": None,
+        "CgroupConf": limits.unified or None,
+        **_id_maps(config),
+        **({"IntelRdtClosID": config.rdt_class} if config.rdt_class else {}),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from podling.core import create as creation
 from podling.core import pods
+from podling.core.configuration import label_lines
 from podling.core.options import CreateOptions, PodOptions
 from podling.core.pods import Pod
 from podling.oci import json
@@ -30,7 +31,7 @@ def clone(ctx: Context, original: Pod, changes: PodOptions, given: set[str], *, 
     if merged.infra_options.hostname == original.name:
         merged.infra_options.hostname = ""
     merged.name = changes.name or f"{original.name}-clone"
-    merged.labels = [*old.labels, *changes.labels]
+    merged.labels = [*old.labels, *label_lines(changes.label_files), *changes.labels]
     merged.id_file, merged.replace = "", False
     for field in ("restart", "cgroup_parent", "infra_command", "infra_name"):
         setattr(merged, field, getattr(changes, field) or ("" if field == "infra_name" else getattr(old, field)))
@@ -45,6 +46,8 @@ def clone(ctx: Context, original: Pod, changes: PodOptions, given: set[str], *, 
         if infra and old_infra:
             text = text.replace(old_infra.id, infra.id)
         copy = ContainerConfig.from_json(json.loads(text.replace(original.id, made.id)))
+        if infra:
+            pods.hand_down(infra, copy)
         creation.store(ctx, copy, image, fixed_name=False)
     if destroy:
         pods.remove(ctx, original, force=True)

@@ -360,13 +360,18 @@ def join(ctx: Context, pod: Pod, config: ContainerConfig, options: CreateOptions
     if infra is None:
         return
     config.requires = [*config.requires, f"{infra.id}:started"]
+    hand_down(infra, config)
+    if not options.security_opt:
+        config.security.seccomp = config.security.seccomp or infra.config.security.seccomp
+        config.security.no_new_privileges |= infra.config.security.no_new_privileges
+
+
+def hand_down(infra: Container, config: ContainerConfig) -> None:
+    """A member has the volumes and devices of its pod, where it has none of its own at the same place."""
     taken = {mount.target for mount in config.mounts}
     config.mounts += [mount for mount in infra.config.mounts if mount.target not in taken]
     known = {device.target for device in config.devices}
     config.devices += [device for device in infra.config.devices if device.target not in known]
-    if not options.security_opt:
-        config.security.seccomp = config.security.seccomp or infra.config.security.seccomp
-        config.security.no_new_privileges |= infra.config.security.no_new_privileges
 
 
 def adopt(ctx: Context, pod: Pod, config: ContainerConfig) -> None:

@@ -115,6 +115,8 @@ def failure(what: str, message: str) -> RuntimeFailed | WrongState:
     """The error for what a runtime wrote, told apart by the errno texts that all of them print."""
     text = _plain(message)
     lowered = text.lower()
+    if "for writing" in lowered or "/sys/fs/cgroup" in lowered:
+        return RuntimeFailed(f"{what}: {text}", hint="this kernel does not know one of the limits that were asked for")
     if "executable file" in lowered and "not found" in lowered:
         return CommandNotFound(
             text, hint="the command must be in the image, by full path or in its PATH", cause="command not found"
