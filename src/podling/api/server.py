@@ -34,6 +34,7 @@ DOCKER_API, DOCKER_API_OLDEST, LIBPOD_API = "1.44", "1.24", "5.7.1"
 _THREADS = 128
 #: a client that began a request must have ended its head within so many seconds
 _HEAD_SECONDS = 60
+_LOOPBACK = ("tcp://127.", "tcp://localhost:", "tcp://[::1]:")
 
 
 class ServiceOptions:
@@ -280,6 +281,10 @@ def serve(engine: Engine, options: ServiceOptions) -> None:
     ours = "" if sockets else options.address
     if not sockets:
         sockets = [listen(options.address)]
+    if ours.startswith("tcp://") and not options.tls_client_ca and not ours.startswith(_LOOPBACK):
+        engine.warn(
+            f"whoever reaches {ours} can do all that you can: --tls-cert, --tls-key and --tls-client-ca keep others out"
+        )
     engine.prepare_for_threads()
     sys.setswitchinterval(0.001)
     inode = os.stat(ours[7:]).st_ino if ours.startswith("unix://") else 0

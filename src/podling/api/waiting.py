@@ -10,6 +10,8 @@ from podling.engine.catalogue import containers as ops
 from podling.errors import InvalidInput, NoSuchContainer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from podling.api.call import Call
     from podling.core.sessions import State
 
@@ -104,15 +106,14 @@ class Watch:
 
     _SECONDS = 0.02
 
-    def __init__(self, counter: object) -> None:
+    def __init__(self, counter: Callable[[], int]) -> None:
         self._counter = counter
         self._waiters: list[asyncio.Future[None]] = []
         self._task: asyncio.Task[None] | None = None
 
     def mark(self) -> int:
         """Where the database is now."""
-        number: int = self._counter()  # type: ignore[operator]
-        return number
+        return self._counter()
 
     async def changed(self, mark: int) -> None:
         """Return when it is elsewhere than at `mark`."""

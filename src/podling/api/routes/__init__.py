@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
+_MODULES = (
+    "artifacts", "containers", "images", "manifests", "networks", "operations", "pods", "sessions", "storage", "system", "transfers",
+)  # fmt: skip
+
 
 def load() -> None:
     """Import every module of routes: each registers its own."""
-    from podling.api.routes import (
-        artifacts,
-        containers,
-        images,
-        manifests,
-        networks,
-        operations,
-        pods,
-        sessions,
-        storage,
-        system,
-    )
+    from importlib import import_module
 
-    _ = (artifacts, containers, images, manifests, networks, operations, pods, sessions, storage, system)
+    for name in _MODULES:
+        import_module(f"podling.api.routes.{name}")
