@@ -39,7 +39,7 @@ def test_candidates(podling: Podling, bare: Podling) -> None:
     assert complete("run", "--rm", "localhost/b") == [IMAGE]
     assert complete("run", IMAGE, "") == [":files"]
     assert complete("cp", "ru") == ["runs:"] and complete("cp", "runs:/e") == [":files"]
-    assert complete("volume", "rm", "v") == ["vol"]
+    assert "vol" in complete("volume", "rm", "v")
     assert complete("network", "connect", "podman", "r") == ["runs", "rests"] or complete(
         "network", "connect", "podman", "r"
     ) == ["rests", "runs"]

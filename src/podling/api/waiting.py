@@ -56,8 +56,14 @@ class Waiter:
             except NoSuchContainer:
                 return int(await self._call.do(ops.WaitContainer(name=self._first.id)))
             if self._holds(state):
-                return state.exit_code if state.status == "exited" else -1
+                if state.status == "exited":
+                    return await self._settled()
+                return -1
             await self._change(state, seen)
+
+    async def _settled(self) -> int:
+        """Its exit code, a moment behind its end; then all of its end is recorded, for what the client asks next."""
+        return int(await self._call.do(ops.WaitContainer(name=self._first.id, settle=True)))
 
     def _holds(self, state: State) -> bool:
         first = self._first
@@ -91,8 +97,7 @@ class Waiter:
         try:
             await asyncio.wait((ended, change), return_when=asyncio.FIRST_COMPLETED)
             if ended.done() and self._wanted & {"exited", "not-running", "next-exit", "removed"}:
-                # the exit code is a moment behind: this waits for conmon, not for its exit command
-                await self._call.do(ops.WaitContainer(name=state.id))
+                await self._settled()
         except NoSuchContainer:
             pass
         finally:

@@ -324,6 +324,18 @@ def _extract(
         os.close(folder_fd)
 
 
+def unpack_here(folder: str, chunks: Iterator[bytes], *, archive: bool, overwrite: bool) -> None:
+    """Unpack a tar that a service sent into a folder of this side; a link in it leads nowhere outside.
+
+    Raises:
+        BadArchive, InvalidInput, StorageFull.
+    """
+    from podling.storage.changes import View
+
+    place = _Place(View([os.path.realpath(folder)]), "/", folder)
+    _extract(None, place, chunks, archive=archive, overwrite=overwrite)
+
+
 def _write_all(fd: int, data: bytes) -> None:
     view = memoryview(data)
     while view:

@@ -488,8 +488,11 @@ def wait_first(
     return -1, ""
 
 
-def wait(ctx: Context, name: str, conditions: list[str], interval: float) -> int:
-    """Wait for a container to reach a condition (stopped when none is given); its exit code, -1 when it has none."""
+def wait(ctx: Context, name: str, conditions: list[str], interval: float, *, settle: bool = False) -> int:
+    """Wait for a container to reach a condition (stopped when none is given); its exit code, -1 when it has none.
+
+    With `settle` it has been cleaned up after and its end is recorded when this returns: whoever asks next sees all of it.
+    """
     from podling.errors import NoSuchContainer
 
     wanted = _states(conditions)
@@ -507,6 +510,8 @@ def wait(ctx: Context, name: str, conditions: list[str], interval: float) -> int
             conmon.wait_for_exit_file(container.bundle.exit_file, container.conmon_pid, container.conmon_start)
         status, code, _ = container.truth()
         if status in wanted or (status == "created" and not conditions):
+            if status == "exited" and settle:
+                return finish(container)
             return code if status == "exited" else -1 if conditions else 0
         if container.is_alive and wanted == {"exited"}:
             wait_for_process(container.pid, container.pid_start, -1)

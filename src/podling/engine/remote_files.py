@@ -180,8 +180,10 @@ def _side(engine: RemoteEngine, text: str) -> tuple[str, str] | None:
 
 
 def _fetch(engine: RemoteEngine, operation: ops.CopyFiles, source: tuple[str, str]) -> None:
-    import tarfile
     import threading
+
+    from podling.core.copying import unpack_here
+    from podling.core.push import read_fd
 
     container, path = source
     stat = engine.execute(ops.StatPath(name=container, path=path))
@@ -222,19 +224,13 @@ def _fetch(engine: RemoteEngine, operation: ops.CopyFiles, source: tuple[str, st
     thread = threading.Thread(target=receive)
     thread.start()
 
-    def owned(member: tarfile.TarInfo, place: str) -> tarfile.TarInfo | None:
-        kept = tarfile.tar_filter(member, place)
-        if operation.archive:
-            kept = kept.replace(uid=os.getuid(), gid=os.getgid(), uname="", gname="", deep=False)
-        return kept
-
     try:
-        with os.fdopen(reader, "rb") as file, tarfile.open(fileobj=file, mode="r|") as archive:
-            archive.extractall(folder, filter=owned)
-    except tarfile.ReadError as error:
+        unpack_here(folder, read_fd(reader), archive=operation.archive, overwrite=operation.overwrite)
+    except InvalidInput:  # half a tar, where the service has failed
         if not failed:
-            raise InvalidInput(f"{container}:{path}: {error}") from None
+            raise
     finally:
+        os.close(reader)
         thread.join()
     if failed:
         raise failed[0]

@@ -76,7 +76,7 @@ def _attached(
     try:
         if tty and engine.execute(ops.ContainerState(name=id)).pid:
             return None  # the service has seen the keys that detach
-        code = int(engine.execute(ops.WaitContainer(name=id)))
+        code = int(engine.execute(ops.WaitContainer(name=id, settle=True)))
         if host["AutoRemove"]:
             _await_removal(engine, id)
     except NoSuchContainer:

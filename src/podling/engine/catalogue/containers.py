@@ -139,6 +139,8 @@ class WaitContainer(Operation):
     conditions: list[str] = []
     #: seconds between looks at a condition that no event tells of
     interval: float = 0.25
+    #: clean up after it, rather than leave that to conmon's exit command
+    settle: bool = False
 
 
 class WaitFirst(Operation):

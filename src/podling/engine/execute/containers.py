@@ -182,7 +182,7 @@ def remove(ctx: Context, op: ops.RemoveContainers) -> Report:
 def wait(ctx: Context, op: ops.WaitContainer) -> int:
     from podling.core import lifecycle
 
-    return lifecycle.wait(ctx, op.name, op.conditions, op.interval)
+    return lifecycle.wait(ctx, op.name, op.conditions, op.interval, settle=op.settle)
 
 
 def rename(ctx: Context, op: ops.RenameContainer) -> None:
