@@ -91,6 +91,24 @@ def test_options_that_make_no_sense_there(client: Client, service: Service) -> N
     assert json.loads(client("--url", service.address, "info", "--format", "json").stdout)["host"]["arch"]
 
 
+def test_the_environment_does_not_reach_commands_of_this_host(podling: Podling, service: Service) -> None:
+    """With CONTAINER_HOST set a service is served, and conmon's exit command cleans up where the container was."""
+    elsewhere = {"CONTAINER_HOST": "unix:///nowhere/sock"}
+    assert podling("run", "--name", "here", "--network=none", IMAGE, "true", env=elsewhere).returncode == 0
+    podling.ok("rm", "here")
+    mine = Podling(podling.root)
+    mine.env = {**podling.env, **elsewhere}
+    other = Service(mine, f"{podling.root}/mine.sock", "-t", "0")
+    id = other(
+        "POST",
+        "/containers/create",
+        {"Image": IMAGE, "Cmd": ["sleep", "0.2"], "HostConfig": {"NetworkMode": "none", "AutoRemove": True}},
+    ).json["Id"]
+    other("POST", f"/containers/{id}/start")
+    eventually(lambda: other("GET", f"/containers/{id}/json").status == 404)
+    other.stop()
+
+
 def test_no_service(client: Client, tmp_path: Path) -> None:
     done = client("--url", f"unix://{tmp_path}/none", "ps")
     assert done.returncode == 125 and "podling system service" in done.stderr

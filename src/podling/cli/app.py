@@ -42,13 +42,7 @@ class App:
             containers.use_modules(o.module)
             for text in containers.load().warnings:
                 self.warn(text)
-            if (
-                o.remote
-                or o.url
-                or o.connection
-                or "CONTAINER_HOST" in os.environ
-                or "CONTAINER_CONNECTION" in os.environ
-            ):
+            if self._works_elsewhere():
                 self._engine = self._remote()
                 return self._engine
             settings = Settings(
@@ -61,6 +55,15 @@ class App:
                 ask=self._ask if os.isatty(0) and os.isatty(1) else None,
             )  # fmt: skip
         return self._engine
+
+    def _works_elsewhere(self) -> bool:
+        """Flags say so, or the environment does and no flag means this host: the commands that conmon starts name their store."""
+        o = self.options
+        if o.remote or o.url or o.connection:
+            return True
+        if self.path == "system service" or any(o.__dict__[name.replace("-", "_")] for name in _HOSTS_OWN):
+            return False
+        return "CONTAINER_HOST" in os.environ or "CONTAINER_CONNECTION" in os.environ
 
     def _remote(self) -> Engine:
         """The engine of the service that flags, the environment, or the connections' file name."""
