@@ -28,8 +28,6 @@ if TYPE_CHECKING:
     from podling.core.stats import Sample
     from podling.runtime.logs import LogLine
 
-_DOCKER_FILTERS = {"is-task": "label"}
-
 
 # -- making
 @route("POST", "/containers/create", tree="docker")
@@ -344,8 +342,6 @@ async def checkpoint(call: Call) -> StreamResponse:
     import os
     import tempfile
 
-    from podling.api.streams import begin as start_answer
-
     options = CheckpointOptions(
         keep=call.flag("keep"), leave_running=call.flag("leaveRunning"), tcp_established=call.flag("tcpEstablished"),
         ignore_rootfs=call.flag("ignoreRootFS"), ignore_volumes=call.flag("ignoreVolumes"), file_locks=call.flag("fileLocks"),
@@ -361,7 +357,7 @@ async def checkpoint(call: Call) -> StreamResponse:
         report, _ = await call.do(ops.CheckpointContainers(names=[call.name], options=options))
         if report.errors:
             raise report.errors[0]
-        response = await start_answer(call, "application/x-tar")
+        response = await begin(call, "application/x-tar")
         with open(options.export, "rb") as file:
             while chunk := file.read(1 << 18):
                 await response.write(chunk)

@@ -69,7 +69,7 @@ async def list_images(call: Call) -> StreamResponse:
     if call.has("filter") and not call.has("filters"):  # Docker's clients of old
         filters = [f"reference={call.text('filter')}"]
     else:
-        filters = call.filters({"before": "before"})
+        filters = call.filters()
     found: list[Image] = await call.do(ops.ListImages(all=call.flag("all"), filters=filters))
     if call.libpod:
         return call.answer([shapes.image(image) for image in found])

@@ -170,7 +170,6 @@ async def push_docker(call: Call) -> StreamResponse:
     name = call.names["image"]
     if call.text("tag"):
         name += f":{call.text('tag')}"
-    # short names are Docker Hub's, unless an image is here under that very name
     operation = ops.PushImage(
         name=name,
         target=call.text("destination"),
