@@ -13,6 +13,7 @@ from podling.cli import table
 from podling.cli.flags import Flag, UsageError, parse
 
 FOLDER = os.environ.get("PODLING_FLAGS_USED", "")
+_GUEST = "guest"
 _seen: set[str] = set()
 #: create has no option that run has not, and the same code behind it
 _SAME = {"run:CREATE": "run:RUN"}
@@ -43,6 +44,17 @@ def note(argv: list[str]) -> None:
             if entry not in _seen:
                 _seen.add(entry)
                 file.write(f"{entry} {test}\n")
+
+
+def add_guest(lines: str) -> None:
+    """What the tests in the guest noted."""
+    if FOLDER:
+        Path(f"{FOLDER}/{_GUEST}").write_text(lines.strip() + "\n")
+
+
+def is_complete() -> bool:
+    """Whether the tests of the guest ran too: without them some flags cannot be tested."""
+    return (Path(FOLDER) / _GUEST).exists()
 
 
 def _family(module: str, name: str) -> str:

@@ -109,6 +109,28 @@ def test_the_environment_does_not_reach_commands_of_this_host(podling: Podling, 
     other.stop()
 
 
+def test_the_default_and_the_keys(client: Client, tmp_path: Path) -> None:
+    assert client("system", "connection", "add", "plain", "unix:///nowhere").returncode == 0
+    keys = (
+        "--tls-ca",
+        str(tmp_path / "ca.pem"),
+        "--tls-cert",
+        str(tmp_path / "c.pem"),
+        "--tls-key",
+        str(tmp_path / "c.key"),
+    )
+    assert client("system", "connection", "add", "--default", *keys, "far", "tcp://127.0.0.1:1").returncode == 0
+    (far, plain) = sorted(
+        json.loads(client("system", "connection", "ls", "--format", "json").stdout), key=lambda row: str(row["Name"])
+    )
+    assert far["Default"] and not plain["Default"]
+    assert (far["TLSCA"], far["TLSCert"], far["TLSKey"]) == tuple(keys[1::2])
+    done = client("--remote", "ps")
+    assert done.returncode == 125 and "tcp://127.0.0.1:1" in done.stderr
+    assert client("system", "connection", "rm", "--all").returncode == 0
+    assert json.loads(client("system", "connection", "ls", "--format", "json").stdout) == []
+
+
 def test_no_service(client: Client, tmp_path: Path) -> None:
     done = client("--url", f"unix://{tmp_path}/none", "ps")
     assert done.returncode == 125 and "podling system service" in done.stderr

@@ -328,6 +328,16 @@ def test_a_slow_reader_holds_up_nobody(service: Service, podling: Podling) -> No
 
 
 # -- ways to listen
+def test_pages_of_another_origin(podling: Podling) -> None:
+    service = Service(podling, f"{podling.root}/cors.sock", "-t", "0", "--cors", "https://example.org")
+    try:
+        answer = service("GET", "/_ping")
+        assert answer.headers["Access-Control-Allow-Origin"] == "https://example.org"
+        assert service("OPTIONS", "/containers/json").status in (200, 204)
+    finally:
+        service.stop()
+
+
 def test_tcp_and_tls(podling: Podling, tmp_path: Path) -> None:
     def openssl(*args: str) -> None:
         subprocess.run(["openssl", *args], cwd=tmp_path, check=True, capture_output=True)

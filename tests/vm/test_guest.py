@@ -8,10 +8,13 @@ import subprocess
 
 import pytest
 
+from tests import flags
 from tests.vm import guest
 
 _PARTS = ("qemu-system-x86_64", "mmdebstrap", "mke2fs", "cpio")
 #: what a user can do, and what depends on cgroups
+#: where the guest's tests note the flags that they used, and what comes before that in the output
+_FLAGS, _MARK = "/tmp/flags-used", "FLAGS USED"
 _SUITES = "tests/rootless tests/integration/test_pods.py tests/integration/test_lifecycle.py"
 
 
@@ -23,9 +26,12 @@ def _pytest(what: str, seconds: int) -> None:
         guest.build()
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"the guest's image could not be made: {error}")
-    setting = "PYTHONPATH=src PODLING_IN_GUEST=1"
-    command = f"sh tests/prepare-host; {setting} python3 -m pytest -v --tb=short -p no:cacheprovider -n 2 --dist loadgroup {what}"
+    setting = f"PYTHONPATH=src PODLING_IN_GUEST=1 PODLING_FLAGS_USED={_FLAGS}"
+    tests = f"{setting} python3 -m pytest -v --tb=short -p no:cacheprovider -n 2 --dist loadgroup {what}"
+    command = f"mkdir {_FLAGS}; sh tests/prepare-host; {tests}; code=$?; echo; echo {_MARK}; cat {_FLAGS}/*; exit $code"
     code, output = guest.run(command, seconds)
+    output, _, used = output.partition(_MARK)
+    flags.add_guest(used)
     print(output)
     assert code == 0, output[-8000:]
 

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 #: global flags about the host where the containers are
 _HOSTS_OWN = (
     "root", "runroot", "tmpdir", "runtime", "runtime-flag", "conmon", "storage-driver", "storage-opt", "cgroup-manager", "hooks-dir",
-    "cdi-spec-dir", "network-backend",
+    "cdi-spec-dir", "network-backend", "events-backend",
 )  # fmt: skip
 _LEVELS = ("trace", "debug", "info", "warn", "warning", "error", "fatal", "panic")
 
@@ -48,7 +48,7 @@ class App:
             settings = Settings(
                 root=o.root, runroot=o.runroot, tmpdir=o.tmpdir, runtime=o.runtime, runtime_flags=o.runtime_flag, conmon=o.conmon,
                 storage_driver=o.storage_driver, storage_opts=o.storage_opt, cgroup_manager=o.cgroup_manager, log_level=o.log_level,
-                hooks_dirs=o.hooks_dir, cdi_dirs=o.cdi_spec_dir, network_backend=o.network_backend,
+                hooks_dirs=o.hooks_dir, cdi_dirs=o.cdi_spec_dir, network_backend=o.network_backend, events_backend=o.events_backend,
             )  # fmt: skip
             self._engine = Engine(
                 settings, warn=self.warn, progress=self.progress, meter=self._meter if self._bars else None,

@@ -14,6 +14,7 @@ GLOBAL_FLAGS = (
     Flag("conmon", "", "string", "Path of the conmon binary", value="path", inherited=True),
     Flag("connection", "c", "string", "Work at the service of this connection", value="name"),
     Flag("debug", "D", "bool", "The same as --log-level=debug", hidden=True),
+    Flag("events-backend", "", "string", 'Where events are kept ("database"|"file"|"journald"|"none")', inherited=True),
     Flag("help", "h", "bool", "Show this help"),
     Flag("hooks-dir", "", "list", "Folder with OCI hooks", value="path", inherited=True),
     Flag("identity", "", "string", "The ssh key for the service (CONTAINER_SSHKEY)", value="path"),

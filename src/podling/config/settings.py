@@ -13,7 +13,9 @@ from podling.oci.record import Record
 HELPERS = ("/usr/local/libexec/podman", "/usr/local/lib/podman", "/usr/libexec/podman", "/usr/lib/podman")
 RUNTIMES = ("/usr/bin", "/usr/sbin", "/usr/local/bin", "/usr/local/sbin", "/sbin", "/bin")
 DRIVERS = ("overlay", "vfs")
+JOURNAL_SOCKET = "/run/systemd/journal/socket"
 CGROUP_MANAGERS = ("cgroupfs", "systemd")
+EVENTS_BACKENDS = ("database", "file", "journald", "none")
 
 
 class Settings(Record):
@@ -34,6 +36,8 @@ class Settings(Record):
     #: folders with OCI hooks and with CDI files; none: the usual ones
     hooks_dirs: list[str] = []
     cdi_dirs: list[str] = []
+    #: where events are kept; "": what containers.conf says, or else the database
+    events_backend: str = ""
 
     def completed(self) -> Settings:
         """With every default filled in; the paths absolute."""
@@ -74,9 +78,27 @@ class Settings(Record):
             conmon=self.conmon or next(filter(_is_program, conf.texts("engine", "conmon_path")), ""),
             hooks_dirs=self.hooks_dirs or conf.texts("engine", "hooks_dir"),
             cdi_dirs=self.cdi_dirs or conf.texts("engine", "cdi_spec_dirs"),
+            events_backend=self._chosen_events_backend(conf.text("engine", "events_logger")),
         )
         values.update(root=root, runroot=runroot, tmpdir=tmpdir, storage_driver=driver, cgroup_manager=manager)
         return Settings.from_json(values)
+
+    def _chosen_events_backend(self, configured: str) -> str:
+        if self.events_backend:
+            chosen, source = self.events_backend, "--events-backend"
+        else:
+            chosen, source = configured or "database", "containers.conf: engine.events_logger"
+        if chosen not in EVENTS_BACKENDS:
+            raise InvalidInput(
+                f"{source}: unknown events back end {chosen!r}", hint=f"the back ends are {', '.join(EVENTS_BACKENDS)}"
+            )
+        if chosen == "journald" and not os.path.exists(JOURNAL_SOCKET):
+            if self.events_backend:
+                raise InvalidInput(
+                    f"{source} journald: no journal listens at {JOURNAL_SOCKET}", hint="use database or file"
+                )
+            return "database"
+        return chosen
 
     def arguments(self) -> list[str]:
         """Global flags that make another podling use the same stores: for conmon's exit command."""
@@ -91,6 +113,8 @@ class Settings(Record):
         flags += [f"--storage-opt={option}" for option in self.storage_opts]
         flags += [f"--hooks-dir={folder}" for folder in self.hooks_dirs]
         flags += [f"--cdi-spec-dir={folder}" for folder in self.cdi_dirs]
+        if self.events_backend != "database":
+            flags.append(f"--events-backend={self.events_backend}")
         if self.network_backend:
             flags.append(f"--network-backend={self.network_backend}")
         if self.conmon:

@@ -197,7 +197,7 @@ def attach_to(container: Container, streams: Streams, sig_proxy: bool) -> int | 
     try:
         session.connect()
         with container.ctx.db.write() as tx:
-            tx.event("container", "attach", container.id, container.name, container.image)
+            container.tell(tx, "attach")
         return _follow(container, session, sig_proxy)
     finally:
         session.close()

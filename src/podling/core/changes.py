@@ -147,7 +147,7 @@ def _commit(ctx: Context, container: Container, full: str, options: CommitOption
                     digest_of(manifest),
                     id,
                 )
-            tx.event("container", "commit", container.id, container.name, container.image)
+            container.tell(tx, "commit")
         return id
     finally:
         staged.close()

@@ -134,7 +134,7 @@ def checkpoint(container: Container, options: CheckpointOptions) -> Timing:
                     tx.update("containers", container.key, checkpoint=json.dumps(record))
                 if not stays:
                     tx.update("containers", container.key, status="stopping", wanted=0)
-                tx.event("container", "checkpoint", container.id, container.name, container.image)
+                container.tell(tx, "checkpoint")
             container.load()
             if options.export or options.create_image:
                 from podling.core import checkpoint_archive
@@ -314,6 +314,7 @@ def restore(container: Container, options: RestoreOptions) -> Timing:
     folder = ctx.folder(container.id)
     begin = time.monotonic()
     _check_runtime(container)
+    lifecycle.start_required(container)
     with container.lock():
         container.load()
         if container.is_alive:
@@ -354,7 +355,7 @@ def restore(container: Container, options: RestoreOptions) -> Timing:
                 conmon_start=start_time(conmon_pid), started=container.started or at, finished=0, exit_code=0, oom_killed=0,
                 network=network, wanted=1, checkpoint=json.dumps(state),
             )  # fmt: skip
-            tx.event("container", "restore", container.id, container.name, container.image)
+            container.tell(tx, "restore")
         container.load()
         if not options.keep:
             forget(container)

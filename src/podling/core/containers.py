@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from podling.rootless.subids import Owners
     from podling.runtime.config import ContainerConfig
     from podling.runtime.conmon import Bundle
+    from podling.state.database import Transaction
     from podling.state.locks import Lock
 
 ALIVE = ("running", "paused", "stopping", "initialized")
@@ -80,6 +81,15 @@ class Container:
 
             self._config = ContainerConfig.from_json(json.loads(self.document))
         return self._config
+
+    def tell(self, tx: Transaction, action: str, **attributes: str) -> None:
+        """Record an event: with the container's labels, and its pod's id."""
+        from podling.oci import json
+
+        config = self.config
+        if config.pod:
+            attributes["podId"] = config.pod
+        tx.event("container", action, self.id, self.name, self.image, json.dumps({**config.labels, **attributes}))
 
     @property
     def owners(self) -> Owners | None:

@@ -47,6 +47,10 @@ class Context:
         except OSError as error:
             raise InvalidInput(f"--root {root}: {error.strerror}") from None
         self.db = Database(f"{root}/podling.db")
+        if self.settings.events_backend != "database":
+            from podling.core.eventlogs import open_log
+
+            self.db.elsewhere = open_log(self.settings).write
         self.locks = Locks(f"{root}/locks")
         self._store: Store | None = None
         self._runtimes: dict[str, OCIRuntime] = {}

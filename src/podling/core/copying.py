@@ -399,4 +399,4 @@ def export(ctx: Context, name: str, fd: int) -> None:
     for piece in tar_of(view, view.walk(), skip=ours(container) - {"/dev", "/proc", "/sys", "/run"}):
         _write_all(fd, piece)
     with ctx.db.write() as tx:
-        tx.event("container", "export", container.id, container.name, container.image)
+        container.tell(tx, "export")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from podling.config import containers as conf
 from podling.core import defaults, images, limits, pods
 from podling.core.configuration import build_config, top_ids_of
 from podling.core.containers import Container, every, find
@@ -124,7 +125,9 @@ def store(
                         pods.insert(tx, made_with)
                     key = _insert(tx, config, image.id if image else None, staged.key if staged else None)
                     _add_volumes(tx, config, key)
-                break
+                    made = every(ctx, f"key={key}")[0]
+                    made.tell(tx, "create", **_details(made))
+                return made
             except sqlite.IntegrityError as error:
                 if staged:
                     staged.settled = False
@@ -134,7 +137,15 @@ def store(
     finally:
         if staged:
             staged.close()
-    return every(ctx, f"key={key}")[0]
+
+
+def _details(container: Container) -> dict[str, str]:
+    """What the event of a creation tells beside labels, where containers.conf asks for it."""
+    if not conf.load().flag("engine", "events_container_create_inspect_data"):
+        return {}
+    from podling.core.inspect import inspect
+
+    return {"inspectData": json.dumps(inspect(container, size=False))}
 
 
 def find_image(ctx: Context, options: CreateOptions) -> images.Image:
@@ -222,7 +233,6 @@ def _insert(tx: Transaction, config: ContainerConfig, image_id: str | None, laye
         pod=_pod_key(tx, config),
         infra=config.infra,
     )
-    tx.event("container", "create", config.id, config.name, config.image, json.dumps(config.labels))
     return key
 
 
@@ -270,9 +280,8 @@ def rename(container: Container, name: str) -> None:
             with ctx.db.write() as tx:
                 document = json.dumps(config.to_json())
                 tx.update("containers", container.key, name=name, config=document)
-                tx.event(
-                    "container", "rename", container.id, name, container.image, json.dumps({"oldName": container.name})
-                )
+                old, container.name = container.name, name
+                container.tell(tx, "rename", oldName=old)
         except sqlite.IntegrityError as error:
             raise _conflict(ctx, name, error) from None
 

@@ -1,4 +1,4 @@
-"""The event stream: rows of a table, written with the changes they tell of."""
+"""The event stream: rows of a table, written with the changes they tell of, or what `eventlogs` keeps instead."""
 
 from __future__ import annotations
 
@@ -42,35 +42,46 @@ def stream(
     wanted = split(filters, FILTERS)
     current = now()
     end = _limit(until, current) if until else 0
-    if since:
-        last = (ctx.db.value("SELECT min(seq) FROM events WHERE time >= ?", moment(since, current)) or (1 << 62)) - 1
-        if last > 1 << 61:
-            last = ctx.db.value("SELECT max(seq) FROM events") or 0
-    elif follow and (not end or end > current):
-        last = ctx.db.value("SELECT max(seq) FROM events") or 0
+    to_come = not since and follow and (not end or end > current)
+    start = -1 if to_come else moment(since, current) if since else 0
+    if ctx.db.elsewhere is None:
+        source = _read_database(ctx, start)
     else:
-        last = 0
+        from podling.core.eventlogs import open_log
+
+        source = open_log(ctx.settings).read(start, follow=follow)
+    for event in source:
+        if event is None:
+            if not follow or (end and now() > end):
+                return
+            if patient:
+                time.sleep(_POLL_SECONDS)
+            else:
+                yield None
+        elif end and event.time > end:
+            return
+        elif _matches(event, wanted):
+            yield event
+
+
+def _read_database(ctx: Context, since: int) -> Iterator[Event | None]:
+    """Events from `since` on, below 0 only those to come; None whenever there is nothing more as yet."""
+    last = 0
+    if since >= 0:
+        last = (ctx.db.value("SELECT min(seq) FROM events WHERE time >= ?", since) or (1 << 62)) - 1
+    if since < 0 or last > 1 << 61:
+        last = ctx.db.value("SELECT max(seq) FROM events") or 0
     while True:
-        for seq, *columns in ctx.db.rows(
+        rows = ctx.db.rows(
             "SELECT seq, time, type, action, id, name, image, attributes FROM events WHERE seq > ? ORDER BY seq LIMIT 1000",
             last,
-        ):
+        )
+        for seq, when, kind, action, id, name, image, attributes in rows:
             last = seq
-            event = Event(
-                time=columns[0], type=columns[1], action=columns[2], id=columns[3], name=columns[4], image=columns[5],
-                attributes=json.loads(columns[6]),
-            )  # fmt: skip
-            if end and event.time > end:
-                return
-            if _matches(event, wanted):
-                yield event
-        if ctx.db.row("SELECT 1 FROM events WHERE seq > ?", last):
-            continue
-        if not follow or (end and now() > end):
-            return
-        if patient:
-            time.sleep(_POLL_SECONDS)
-        else:
+            yield Event(
+                time=when, type=kind, action=action, id=id, name=name, image=image, attributes=json.loads(attributes)
+            )
+        if not rows:
             yield None
 
 

@@ -159,7 +159,7 @@ def begin(container: Container, options: ExecOptions) -> tuple[str, str]:
         tx.insert(
             "exec_sessions", id=session, container=container.key, created=now(), config=json.dumps(options.to_json())
         )
-        tx.event("container", "exec", container.id, container.name, container.image, json.dumps({"execID": session}))
+        container.tell(tx, "exec", execID=session)
     return session, folder
 
 
@@ -167,8 +167,7 @@ def _end(container: Container, session: str, folder: str, code: int) -> None:
     ctx = container.ctx
     with ctx.db.write() as tx:
         tx.run("DELETE FROM exec_sessions WHERE id=?", session)
-        attributes = json.dumps({"execID": session, "containerExitCode": str(code)})
-        tx.event("container", "exec_died", container.id, container.name, container.image, attributes)
+        container.tell(tx, "exec_died", execID=session, containerExitCode=str(code))
     remove_tree(folder)
 
 

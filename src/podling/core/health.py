@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 
+from podling.config import containers as conf
 from podling.core.containers import Container
 from podling.core.filters import duration
 from podling.core.options import CreateOptions, ExecOptions
@@ -149,11 +150,12 @@ def run(container: Container) -> tuple[bool, str]:
         before = container.health
         with container.ctx.db.write() as tx:
             tx.update("containers", container.key, health=status, health_log=json.dumps(known))
-            if status != before or health.log_destination == "events_logger":
-                tx.event(
-                    "container", "health_status", container.id, container.name, container.image,
-                    json.dumps({"health_status": status, "health_failing_streak": str(known["FailingStreak"])}),
-                )  # fmt: skip
+            if conf.load().flag("engine", "healthcheck_events", default=True) and (
+                status != before or health.log_destination == "events_logger"
+            ):
+                container.tell(
+                    tx, "health_status", health_status=status, health_failing_streak=str(known["FailingStreak"])
+                )
     if failed:
         _act(container, health.on_failure)
     return code == 0, status

@@ -237,7 +237,8 @@ def _asked_for(config: ContainerConfig, network: str) -> dict[str, str] | None:
     return found or None
 
 
-def _throttles(entries: list[str], key: str = "Rate") -> list[dict[str, Any]] | None:
+def throttles(entries: list[str], key: str = "Rate") -> list[dict[str, Any]] | None:
+    """Limits of devices, `PATH:NUMBER`, as objects."""
     found = [{"Path": path, key: int(number)} for path, _, number in (text.rpartition(":") for text in entries)]
     return found or None
 
@@ -394,11 +395,11 @@ def _host_config(container: Container) -> dict[str, Any]:
         "CgroupParent": config.cgroup_parent
         or ("/podling" if container.ctx.settings.cgroup_manager == "cgroupfs" else "machine.slice"),
         "BlkioWeight": limits.blkio_weight,
-        "BlkioWeightDevice": _throttles(limits.blkio_weight_device, "Weight"),
-        "BlkioDeviceReadBps": _throttles(limits.device_read_bps),
-        "BlkioDeviceWriteBps": _throttles(limits.device_write_bps),
-        "BlkioDeviceReadIOps": _throttles(limits.device_read_iops),
-        "BlkioDeviceWriteIOps": _throttles(limits.device_write_iops),
+        "BlkioWeightDevice": throttles(limits.blkio_weight_device, "Weight"),
+        "BlkioDeviceReadBps": throttles(limits.device_read_bps),
+        "BlkioDeviceWriteBps": throttles(limits.device_write_bps),
+        "BlkioDeviceReadIOps": throttles(limits.device_read_iops),
+        "BlkioDeviceWriteIOps": throttles(limits.device_write_iops),
         "CpuPeriod": limits.cpu_period,
         "CpuQuota": limits.cpu_quota,
         "CpuRealtimePeriod": limits.cpu_rt_period,

@@ -13,7 +13,6 @@ import time
 from podling.core.containers import ALIVE, UNKNOWN_EXIT, Container, find
 from podling.errors import PodlingError, RuntimeFailed, Unsupported, WrongState
 from podling.linux.proc import is_alive, outer_uid, start_time
-from podling.oci import json
 from podling.runtime import conmon
 from podling.state.database import now
 
@@ -23,7 +22,6 @@ if TYPE_CHECKING:
     from signal import pidfd_send_signal
 
     from podling.core.context import Context
-    from podling.state.database import Transaction
 else:  # the C module: `signal` imports enum
     from _signal import pidfd_send_signal
 
@@ -56,8 +54,7 @@ def start(
     from podling.core.launch import launch
 
     ctx = container.ctx
-    for item in container.config.requires:
-        _await_required(container, item)
+    start_required(container)
     with container.lock():
         container.load()
         if container.is_alive and container.status != "initialized":
@@ -87,7 +84,7 @@ def start(
                 restarts=container.restarts if again else 0,
             )  # fmt: skip
             for action in ("init", "start") if fresh else ("start",):
-                _event(tx, container, action)
+                container.tell(tx, action)
         container.load()
         if container.infra:
             from podling.core import pod_limits
@@ -117,8 +114,7 @@ def init(container: Container) -> None:
     """
     from podling.core.launch import launch
 
-    for item in container.config.requires:
-        _await_required(container, item)
+    start_required(container)
     with container.lock():
         container.load()
         if container.is_alive:
@@ -137,7 +133,7 @@ def init(container: Container) -> None:
                 "containers", container.key, status="initialized", pid=pid, pid_start=start_time(pid), conmon_pid=conmon_pid,
                 conmon_start=start_time(conmon_pid), network=network, exit_code=0,
             )  # fmt: skip
-            _event(tx, container, "init")
+            container.tell(tx, "init")
 
 
 def _notify(container: Container, conmon_pid: int) -> None:
@@ -149,8 +145,13 @@ def _notify(container: Container, conmon_pid: int) -> None:
     sdnotify.started(container, conmon_pid)
 
 
+def start_required(container: Container) -> None:
+    """Start what a container requires, and wait until that is as far as is asked for."""
+    for item in container.config.requires:
+        _await_required(container, item)
+
+
 def _await_required(container: Container, item: str) -> None:
-    """Start a container that this one requires, and wait until it is as far as is asked for."""
     from podling.core import health
 
     id, _, condition = item.rpartition(":")
@@ -182,11 +183,6 @@ def undo_start(container: Container, error: BaseException) -> None:
             "containers", container.key, dirty=1 if problems else 0, error=str(error), exit_code=code, network="{}"
         )
         tx.run("DELETE FROM leases WHERE container=?", container.key)
-
-
-def _event(tx: Transaction, container: Container, action: str, **attributes: str) -> None:
-    labels = container.config.labels
-    tx.event("container", action, container.id, container.name, container.image, json.dumps({**labels, **attributes}))
 
 
 # -- the end
@@ -226,8 +222,8 @@ def clean_up(container: Container, *, remove: bool = True) -> int:
                     conmon_start=0, dirty=1 if problems else 0, network="{}", oom_killed=out_of_memory,
                 )  # fmt: skip
                 if out_of_memory:
-                    _event(tx, container, "oom")
-                _event(tx, container, "died", containerExitCode=str(code))
+                    container.tell(tx, "oom")
+                container.tell(tx, "died", containerExitCode=str(code))
                 tx.run("INSERT OR REPLACE INTO exits VALUES (?, ?, ?)", container.id, finished, code)
             else:
                 tx.update("containers", container.key, dirty=1 if problems else 0, pid=0, conmon_pid=0, network="{}")
@@ -339,7 +335,7 @@ def kill(container: Container, number: int, *, by_user: bool = True) -> None:
     with container.ctx.db.write() as tx:
         if by_user and number in (2, 3, 9, 15, container.config.stop_signal):
             tx.update("containers", container.key, wanted=0)
-        _event(tx, container, "kill", signal=str(number))
+        container.tell(tx, "kill", signal=str(number))
     send_signal(container, number)
 
 
@@ -365,7 +361,7 @@ def stop(container: Container, timeout: int = -1) -> None:
         # a process that has not begun takes no signal but SIGKILL
         _end_process(container, (container.config.stop_timeout if timeout < 0 else timeout) if begun else 0)
         with ctx.db.write() as tx:
-            _event(tx, container, "stop")
+            container.tell(tx, "stop")
         finish(container)
     finally:
         if attended >= 0:
@@ -412,7 +408,7 @@ def pause(container: Container) -> None:
         container.ctx.runtime(container.config.runtime).pause(container.id)
         with container.ctx.db.write() as tx:
             tx.update("containers", container.key, status="paused")
-            _event(tx, container, "pause")
+            container.tell(tx, "pause")
 
 
 def unpause(container: Container) -> None:
@@ -423,7 +419,7 @@ def unpause(container: Container) -> None:
         container.ctx.runtime(container.config.runtime).resume(container.id)
         with container.ctx.db.write() as tx:
             tx.update("containers", container.key, status="running")
-            _event(tx, container, "unpause")
+            container.tell(tx, "unpause")
 
 
 def restart(container: Container, timeout: int = -1) -> None:
@@ -439,7 +435,7 @@ def restart(container: Container, timeout: int = -1) -> None:
         stop(container, timeout)
         start(container)
         with ctx.db.write() as tx:
-            _event(tx, container, "restart")
+            container.tell(tx, "restart")
     finally:
         if auto_remove:
             with ctx.db.write() as tx:

@@ -26,7 +26,8 @@ def clone(ctx: Context, original: Pod, changes: PodOptions, given: set[str], *, 
     for name in given:
         if hasattr(merged.infra_options, name):
             setattr(merged.infra_options, name, getattr(changes.infra_options, name))
-    merged.infra_options = CreateOptions.from_json({**merged.infra_options.to_json(), "name": "", "cgroup_parent": ""})
+    own = {"name": "", "cgroup_parent": "", **({} if "conmon_pidfile" in given else {"conmon_pidfile": ""})}
+    merged.infra_options = CreateOptions.from_json({**merged.infra_options.to_json(), **own})
     merged.infra_options.image, merged.infra_options.rootfs, merged.infra_options.command = "", False, []
     if merged.infra_options.hostname == original.name:
         merged.infra_options.hostname = ""

@@ -140,13 +140,15 @@ def _infra_config(infra: Container) -> dict[str, Any]:
 
 
 def _limits(infra: Container) -> dict[str, Any]:
-    from podling.core.inspect import mounts_of
+    from podling.core.inspect import mounts_of, throttles
 
     config, limits = infra.config, infra.config.resources
     found = {
         "memory_limit": limits.memory, "memory_swap": limits.memory_swap, "cpu_shares": limits.cpu_shares,
         "cpu_period": limits.cpu_period, "cpu_quota": limits.cpu_quota, "cpuset_cpus": limits.cpuset_cpus,
-        "cpuset_mems": limits.cpuset_mems, "blkio_weight": limits.blkio_weight, "mounts": mounts_of(infra),
+        "cpuset_mems": limits.cpuset_mems, "blkio_weight": limits.blkio_weight,
+        "blkio_weight_device": throttles(limits.blkio_weight_device, "Weight"), "device_read_bps": throttles(limits.device_read_bps),
+        "device_write_bps": throttles(limits.device_write_bps), "mounts": mounts_of(infra),
         "devices": [
             {"PathOnHost": device.host, "PathInContainer": device.target, "CgroupPermissions": device.access}
             for device in config.devices

@@ -207,8 +207,8 @@ def _infra_options(ctx: Context, options: PodOptions, pod: Pod) -> CreateOptions
         own.command = []
     else:
         own.image, own.rootfs = _infra_root(ctx), True
-        own.command = options.infra_command.split() if options.infra_command else ["/pause", "-P"]
-        if not options.infra_command and not os.path.exists(f"{own.image}/pause"):
+        own.command = options.infra_command.split() if options.infra_command else ["/catatonit", "-P"]
+        if not options.infra_command and not os.path.exists(f"{own.image}/catatonit"):
             own.command = ["/busybox", "sleep", "2147483647"]
     if own.uts == "host" or ("net" in pod.share and own.network[:1] == ["host"]):
         own.hostname = ""
@@ -222,7 +222,7 @@ def _infra_root(ctx: Context) -> str:
     from podling.config.settings import find_program
 
     folder = f"{ctx.settings.root}/infra"
-    if os.path.exists(f"{folder}/complete"):
+    if os.path.exists(f"{folder}/made"):
         return folder
     for name in ("dev", "proc", "sys", "etc", "run", "tmp"):
         os.makedirs(f"{folder}/{name}", 0o755, exist_ok=True)
@@ -230,13 +230,13 @@ def _infra_root(ctx: Context) -> str:
     for name in ("etc/hosts", "etc/resolv.conf", "etc/hostname", "run/.containerenv"):
         os.close(os.open(f"{folder}/{name}", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o644))
     try:
-        program, target = find_program("catatonit"), "pause"
+        program, target = find_program("catatonit"), "catatonit"
     except PodlingError:
         program, target = find_program("busybox", package="catatonit"), "busybox"
     shutil.copyfile(os.path.realpath(program), f"{folder}/{target}.new")
     os.chmod(f"{folder}/{target}.new", 0o755)
     os.rename(f"{folder}/{target}.new", f"{folder}/{target}")
-    os.close(os.open(f"{folder}/complete", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+    os.close(os.open(f"{folder}/made", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
     return folder
 
 
@@ -382,12 +382,21 @@ def adopt(ctx: Context, pod: Pod, config: ContainerConfig) -> None:
     if infra is None:
         return
     joined = f"container:{infra.id}"
+    before = _joined(config)
     if "net" in pod.share:
         config.network, config.networks, config.network_options, config.ports = joined, [], {}, []
     for kind, field in (("ipc", "ipc_mode"), ("uts", "uts_mode"), ("pid", "pid_mode"), ("cgroup", "cgroup_mode")):
         if kind in pod.share:
             setattr(config, field, joined)
-    config.requires = [*config.requires, f"{infra.id}:started"]
+    left = before - _joined(config)  # the infra container of the pod that it was in
+    config.requires = [item for item in config.requires if item.rpartition(":")[0] not in left]
+    config.requires += [f"{infra.id}:started"]
+
+
+def _joined(config: ContainerConfig) -> set[str]:
+    """The containers whose namespaces it is in."""
+    modes = (config.network, config.ipc_mode, config.uts_mode, config.pid_mode, config.cgroup_mode)
+    return {mode.removeprefix("container:") for mode in modes if mode.startswith("container:")}
 
 
 # -- its ups and downs

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from podling.core.containers import Container
 from podling.errors import Conflict, NoSuchContainer, WrongState
-from podling.oci import json
 
 _ATTEMPTS = 5
 
@@ -105,11 +104,9 @@ def forget(container: Container, *, died: int | None = None, finished: int = 0, 
     from podling.core.volumes import release
 
     ctx = container.ctx
-    labels = container.config.labels
     with ctx.db.write() as tx:
         if died is not None:
-            attributes = json.dumps({**labels, "containerExitCode": str(died)})
-            tx.event("container", "died", container.id, container.name, container.image, attributes)
+            container.tell(tx, "died", containerExitCode=str(died))
             tx.run("INSERT OR REPLACE INTO exits VALUES (?, ?, ?)", container.id, finished, died)
             tx.run("DELETE FROM exits WHERE finished < ?", finished - 86400 * 10**9)
         doomed = release(ctx, tx, container.key) if volumes else []
@@ -118,5 +115,5 @@ def forget(container: Container, *, died: int | None = None, finished: int = 0, 
             doomed.append(ctx.store.discard(tx, container.layer))
         if container.config.log_path:
             doomed.append(ctx.store.doom(tx, f"containers/{container.id}"))
-        tx.event("container", "remove", container.id, container.name, container.image, json.dumps(labels))
+        container.tell(tx, "remove")
     ctx.store.bury(doomed)

@@ -61,7 +61,7 @@ def restart(ctx: Context, id: str) -> None:
                 tx.update("containers", container.key, restarts=container.restarts + 1)
         lifecycle.start(container, again=True)
         with ctx.db.write() as tx:
-            tx.event("container", "restart", container.id, container.name, container.image)
+            container.tell(tx, "restart")
     except NotFound:
         pass
     except PodlingError as error:

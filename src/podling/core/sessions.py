@@ -89,7 +89,7 @@ def open_container(ctx: Context, name: str, detach_keys: str) -> Link:
     socket = attach.connect(container.bundle.folder)
     socket.setblocking(False)
     with ctx.db.write() as tx:
-        tx.event("container", "attach", container.id, container.name, container.image)
+        container.tell(tx, "attach")
     return Link(socket, container.pid, container.bundle.exit_file, tty=config.tty, keys=keys)
 
 
@@ -220,8 +220,7 @@ def _look(ctx: Context, id: str) -> dict[str, Any]:
 def _record_end(container: Container, id: str, code: int) -> None:
     with container.ctx.db.write() as tx:
         if tx.run("UPDATE exec_sessions SET exit_code=? WHERE id=? AND exit_code IS NULL", code, id):
-            attributes = json.dumps({"execID": id, "containerExitCode": str(code)})
-            tx.event("container", "exec_died", container.id, container.name, container.image, attributes)
+            container.tell(tx, "exec_died", execID=id, containerExitCode=str(code))
 
 
 def resize(ctx: Context, id: str, rows: int, columns: int) -> None:

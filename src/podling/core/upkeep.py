@@ -56,7 +56,7 @@ def mount(ctx: Context, container: Container) -> str:
         path = ctx.store.mount(container.layer)
         with ctx.db.write() as tx:
             tx.update("containers", container.key, mounted=container.mounted + 1)
-            tx.event("container", "mount", container.id, container.name, container.image)
+            container.tell(tx, "mount")
     return path
 
 
@@ -76,7 +76,7 @@ def unmount(ctx: Context, container: Container, *, force: bool) -> None:
             ctx.store.unmount(container.layer)
         with ctx.db.write() as tx:
             tx.update("containers", container.key, mounted=0 if force else container.mounted - 1)
-            tx.event("container", "unmount", container.id, container.name, container.image)
+            container.tell(tx, "unmount")
 
 
 def mounted(ctx: Context) -> list[tuple[Container, str]]:
@@ -114,7 +114,7 @@ def update(ctx: Context, name: str, changes: CreateOptions, given: set[str], res
         config.health = health.changed(config.health, changes, given)
         with ctx.db.write() as tx:
             tx.update("containers", container.key, config=json.dumps(config.to_json()))
-            tx.event("container", "update", container.id, container.name, container.image)
+            container.tell(tx, "update")
     return container.id
 
 

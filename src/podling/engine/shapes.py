@@ -183,8 +183,16 @@ def event(item: Event) -> dict[str, Any]:
         document["Image"] = item.image
     if item.attributes:
         document["Attributes"] = item.attributes
-    if "containerExitCode" in item.attributes:
-        document["ContainerExitCode"] = int(item.attributes["containerExitCode"])
+    attributes = item.attributes
+    if "containerExitCode" in attributes:
+        document["ContainerExitCode"] = int(attributes["containerExitCode"])
+    if "health_status" in attributes:
+        document["HealthStatus"] = attributes["health_status"]
+    if "podId" in attributes:
+        document["PodID"] = attributes["podId"]
+    if "inspectData" in attributes:
+        document["ContainerInspectData"] = attributes["inspectData"]
+        document["Attributes"] = {key: value for key, value in attributes.items() if key != "inspectData"}
     return document
 
 

@@ -14,8 +14,12 @@ from podling.state import sqlite
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Any
+
+    #: time in nanoseconds since the epoch, type, action, id, name, image, attributes as JSON
+    EventRow = tuple[int, str, str, str, str, str, str]
 
 BUSY_SECONDS = 60
 EVENTS_KEPT = 50_000
@@ -34,6 +38,8 @@ class Database:
     def __init__(self, path: str) -> None:
         self.path = path
         self._connections: dict[int, sqlite.Connection] = {}
+        #: gets the events of a transaction when it is committed, where they are not kept in here
+        self.elsewhere: Callable[[list[EventRow]], None] | None = None
 
     @property
     def connection(self) -> sqlite.Connection:
@@ -124,6 +130,7 @@ class Transaction:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._connection = database.connection
+        self._events: list[EventRow] = []
 
     def __enter__(self) -> Transaction:
         try:
@@ -138,6 +145,8 @@ class Transaction:
         if error is None:
             try:
                 self._connection.execute("COMMIT")
+                if self._events and self._database.elsewhere:
+                    self._database.elsewhere(self._events)
                 return
             except sqlite.Error as failure:
                 self._rollback()
@@ -175,6 +184,9 @@ class Transaction:
 
     def event(self, kind: str, action: str, id: str, name: str, image: str = "", attributes: str = "{}") -> None:
         """Record an event with the change it tells of; the oldest are dropped in batches."""
+        if self._database.elsewhere:
+            self._events.append((now(), kind, action, id, name, image, attributes))
+            return
         seq = self.insert(
             "events", time=now(), type=kind, action=action, id=id, name=name, image=image, attributes=attributes
         )

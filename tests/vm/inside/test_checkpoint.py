@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import tarfile
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
@@ -163,3 +164,93 @@ def test_a_corrupt_checkpoint(criu: Podling, tmp_path: Path) -> None:
     assert criu.ok("ps", "-a", "--format", "{{.State}}") == "exited"
     eventually(lambda: criu.mounts() == [] and criu.conmons() == [])
     criu.ok("start", "c")
+
+
+def test_all_and_the_latest(criu: Podling) -> None:
+    for name in ("one", "two"):
+        _counting(criu, name)
+    ids = set(criu.ok("ps", "-q", "--no-trunc").split())
+    assert set(criu.ok("container", "checkpoint", "--all", "--file-locks").split()) == ids
+    assert set(criu.ok("container", "restore", "--all", "--file-locks").split()) == ids
+    criu.ok("container", "checkpoint", "--latest")
+    assert criu.ok("ps", "--format", "{{.Names}}") == "one"
+    criu.ok("container", "restore", "--latest")
+    assert len(criu.ok("ps", "-q").split()) == 2
+
+
+def test_connections_live_on(criu: Podling) -> None:
+    """Within the container; --tcp-close ends them instead."""
+    serve = "(sleep 1000 | nc -l -p 5000 >/got) & sleep 0.5; (echo before; while sleep 1; do echo more; done) | nc 127.0.0.1 5000; echo closed"
+    criu.ok("run", "-d", "--name", "c", NONE, IMAGE, "sh", "-c", f"{serve}; sleep 1000")
+    eventually(lambda: "more" in criu("exec", "c", "cat", "/got").stdout, 30)
+    assert "established" in criu.fails(125, "container", "checkpoint", "c").lower()
+    criu.ok("container", "checkpoint", "--tcp-established", "c")
+    criu.ok("container", "restore", "--tcp-established", "c")
+    lines = criu.ok("exec", "c", "cat", "/got").count("more")
+    eventually(lambda: criu.ok("exec", "c", "cat", "/got").count("more") > lines, 30)
+    criu.ok("container", "checkpoint", "--tcp-established", "c")
+    criu.ok("container", "restore", "--tcp-close", "c")
+    eventually(lambda: "closed" in criu.ok("logs", "c"), 30)
+
+
+def test_addresses_and_ports_anew(criu: Podling, tmp_path: Path) -> None:
+    archive = tmp_path / "c.tar"
+    criu.ok("network", "create", "--subnet=10.177.0.0/24", "pt-anew")
+    criu.ok(
+        "run", "-d", "--name", "c", "--network=pt-anew", "--ip=10.177.0.77", "--mac-address=02:00:00:00:00:77", "-p", "8077:80", IMAGE,
+        "httpd", "-f", "-h", "/etc",
+    )  # fmt: skip
+    criu.ok("container", "checkpoint", "--leave-running", "--export", str(archive), "c")
+    anew = (
+        "container",
+        "restore",
+        "--import",
+        str(archive),
+        "--name",
+        "d",
+        "--ignore-static-ip",
+        "--ignore-static-mac",
+    )
+    criu.ok(*anew, "--publish", "8078:80")
+    shown = criu.ok("exec", "d", "ip", "addr", "show", "eth0")
+    assert "10.177.0.77/" not in shown and "02:00:00:00:00:77" not in shown
+    assert criu.ok("port", "d") == "80/tcp -> 0.0.0.0:8078"
+    with urllib.request.urlopen("http://127.0.0.1:8078/hostname", timeout=10) as answer:
+        assert answer.status == 200
+    criu.ok("rm", "-f", "-t0", "-a")
+    criu.ok("network", "rm", "pt-anew")
+
+
+def test_into_a_pod(criu: Podling, tmp_path: Path) -> None:
+    archive = tmp_path / "c.tar"
+    criu.ok("pod", "create", "--name", "from", NONE)
+    criu.ok("run", "-d", "--name", "c", "--pod", "from", IMAGE, "sh", "-c", COUNT)
+    eventually(lambda: len(_numbers(criu, "c")) >= 2)
+    criu.ok("container", "checkpoint", "--export", str(archive), "c")
+    criu.ok("pod", "create", "--name", "to", NONE)
+    criu.ok("container", "restore", "--import", str(archive), "--pod", "to", "--name", "d")
+    assert criu.ok("inspect", "--format", "{{.Pod}}", "d") == criu.ok("pod", "inspect", "--format", "{{.Id}}", "to")
+    assert criu.ok("inspect", "--format", "{{.State.Status}}", "d") == "running"
+    criu.ok("pod", "rm", "-f", "-t0", "-a")
+
+
+def test_without_files_and_volumes(criu: Podling, tmp_path: Path) -> None:
+    archive = tmp_path / "c.tar"
+    _counting(criu, "c", "-v", "data:/data")
+    criu.ok("exec", "c", "sh", "-c", "echo changed >/new; echo x >/data/x")
+    criu.ok("container", "checkpoint", "--ignore-volumes", "--ignore-rootfs", "--export", str(archive), "c")
+    criu.ok("rm", "-v", "c")
+    criu.ok("volume", "rm", "data")
+    criu.ok("container", "restore", "--ignore-rootfs", "--import", str(archive))
+    assert criu("exec", "c", "ls", "/new").returncode == criu("exec", "c", "ls", "/data/x").returncode == 1
+
+
+def test_two_archives(criu: Podling, tmp_path: Path) -> None:
+    first, second = tmp_path / "first.tar", tmp_path / "second.tar"
+    _counting(criu, "c")
+    criu.ok("container", "checkpoint", "--pre-checkpoint", "--export", str(first), "c")
+    criu.ok("container", "checkpoint", "--with-previous", "--export", str(second), "c")
+    criu.ok("rm", "c")
+    criu.ok("container", "restore", "--import-previous", str(first), "--import", str(second))
+    count = len(_numbers(criu, "c"))
+    eventually(lambda: len(_numbers(criu, "c")) > count)

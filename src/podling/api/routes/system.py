@@ -120,6 +120,7 @@ def _event(call: Call, event: Event) -> dict[str, Any]:
     if not call.libpod and event.type == "container":
         action = _DOCKER_ACTIONS.get(action, action)
     attributes = {**event.attributes, "name": event.name}
+    attributes.pop("inspectData", None)
     if event.image:
         attributes["image"] = event.image
     if call.is_podman_4:

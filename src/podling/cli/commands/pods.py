@@ -79,6 +79,7 @@ def _clone(app: App, args: Args) -> int:
     )  # fmt: skip
     given = [flag.field for flag in flags if flag.field in args.given]
     given += ["hostname"] if args.hostname else []
+    given += ["conmon_pidfile"] if args.infra_conmon_pidfile else []
     app.out(
         app.engine.call(
             ops.ClonePod(name=args.rest[0], options=options, given=given, start=args.start, destroy=args.destroy)

@@ -36,13 +36,21 @@ def _events(app: App, args: Args) -> int:
     return 0
 
 
+#: names of attributes as a line shows them
+_SHOWN = {"podId": "pod_id"}
+
+
 def _line(event: Event, *, short: bool) -> str:
     from podling.cli.output import local_time
 
     id = event.id[:12] if short else event.id
     if event.type == "container":
         details = ", ".join(
-            [f"image={event.image}", f"name={event.name}", *(f"{k}={v}" for k, v in sorted(event.attributes.items()))]
+            [
+                f"image={event.image}",
+                f"name={event.name}",
+                *(f"{_SHOWN.get(k, k)}={v}" for k, v in sorted(event.attributes.items()) if k != "inspectData"),
+            ]
         )
         return f"{local_time(event.time)} container {event.action} {id} ({details})"
     return f"{local_time(event.time)} {event.type} {event.action} {id} {event.name}".rstrip()
@@ -52,12 +60,21 @@ def _fields(event: Event) -> dict[str, Any]:
     from podling.cli.output import local_time
     from podling.cli.template import Fields
 
-    code = event.attributes.get("containerExitCode")
+    attributes = {key: value for key, value in event.attributes.items() if key != "inspectData"}
+    code = attributes.get("containerExitCode")
+    details = {
+        "PodID": attributes.get("podId", ""),
+        "ContainerInspectData": event.attributes.get("inspectData", ""),
+        "Attributes": attributes,
+    }
     return Fields(
         {
+            **details, "Details": Fields(details), "HealthStatus": attributes.get("health_status", ""),
+            "Error": attributes.get("error", ""),
+            "Network": event.name if event.type == "network" else "",
             "Time": local_time(event.time), "TimeNano": event.time, "Type": event.type, "Status": event.action, "Action": event.action,
-            "ID": event.id, "Name": event.name, "Image": event.image, "Attributes": event.attributes,
-            "ContainerExitCode": int(code) if code else None, "Actor": {"ID": event.id, "Attributes": event.attributes},
+            "ID": event.id, "Name": event.name, "Image": event.image, "ContainerExitCode": int(code) if code else None,
+            "Actor": {"ID": event.id, "Attributes": attributes},
         }
     )  # fmt: skip
 
