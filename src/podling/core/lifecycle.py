@@ -12,6 +12,7 @@ import time
 
 from podling.core.containers import ALIVE, UNKNOWN_EXIT, Container, find
 from podling.errors import PodlingError, RuntimeFailed, Unsupported, WrongState
+from podling.linux.attaching import Ready
 from podling.linux.proc import is_alive, outer_uid, start_time
 from podling.runtime import conmon
 from podling.state.database import now
@@ -51,11 +52,11 @@ def start(
         WrongState: it runs already. CommandNotFound, CommandNotInvocable, RuntimeFailed, PortInUse, InvalidInput: everything
         that had been acquired is released again.
     """
-    from podling.core.launch import launch
-
     ctx = container.ctx
     start_required(container)
-    with container.lock():
+    with container.lock(), Ready():
+        from podling.core.launch import launch
+
         container.load()
         if container.is_alive and container.status != "initialized":
             if container.status == "paused":
@@ -112,10 +113,10 @@ def init(container: Container) -> None:
     Raises:
         WrongState: it runs, or was initialised already.
     """
-    from podling.core.launch import launch
-
     start_required(container)
-    with container.lock():
+    with container.lock(), Ready():
+        from podling.core.launch import launch
+
         container.load()
         if container.is_alive:
             raise WrongState(

@@ -70,7 +70,29 @@ class OCIRuntime:
             raise failure(f"{self.name} could not {action} the container {container[:12]}", outcome.message)
 
     def start(self, container: str) -> None:
-        self._checked("start", container, "start", container)
+        if self.name != "crun" or not self._let_go(container):
+            self._checked("start", container, "start", container)
+
+    def _let_go(self, container: str) -> bool:
+        """What `crun start` does, without a process for it: a byte into the FIFO on which the container's first process waits.
+
+        False when there is more to do, hooks for one, or when anything is not as it should be: the program does it then, or says why not.
+        """
+        if "NOTIFY_SOCKET" in os.environ:
+            return False
+        folder = f"{self.arguments[0].removeprefix('--root=')}/{container}"
+        try:
+            with open(f"{folder}/config.json", "rb") as file:
+                if b'"poststart"' in file.read():
+                    return False
+            fifo = os.open(f"{folder}/exec.fifo", os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        except OSError:
+            return False
+        try:
+            os.unlink(f"{folder}/exec.fifo")
+            return os.write(fifo, b"\0") == 1
+        finally:
+            os.close(fifo)
 
     def pause(self, container: str) -> None:
         self._checked("pause", container, "pause", container)

@@ -224,6 +224,9 @@ def top(ctx: Context, op: ops.ContainerTop) -> list[list[str]]:
 
 
 def exec_attached(ctx: Context, op: ops.ExecContainer) -> int | None:
+    from podling.linux.attaching import ready_soon
+
+    ready_soon()
     from podling.core import exec as sessions
 
     return sessions.run(rows.find(ctx, op.name), op.options, op.streams, op.detach_keys)
