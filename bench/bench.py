@@ -293,7 +293,7 @@ def rows(work: Path, source: str = "", target: str = "") -> dict[str, tuple[str,
         "stop": ("stop -t0 C", 10, stop),
         "cp": ("cp of 200 MB into a container", 4, copy_in),
         "logs": ("logs of 100 MB", 3, read_log),
-        "stats": ("stats --no-stream", 5, command("stats", "--no-stream")),
+        "stats50": ("stats --no-stream, 50 containers", 7, command("stats", "--no-stream", store="fifty")),
         "images300": ("images, 300 images", 7, command("images", store="images")),
         "pull": ("pull 300 MB, 15,000 files", 3, pull("big")),
         "pull61": ("pull 61 layers", 3, pull("layers")),
@@ -304,7 +304,8 @@ def rows(work: Path, source: str = "", target: str = "") -> dict[str, tuple[str,
     }
 
 
-STORES = {"empty": 0, "hundred": 100, "thousand": 1000, "images": 0}
+STORES = {"empty": 0, "hundred": 100, "thousand": 1000, "images": 0, "fifty": 0}
+ROWS = {"empty": "ps0", "hundred": "ps100", "thousand": "ps1000", "images": "images300", "fifty": "stats50"}
 REGISTRY_ROWS = {"pull", "pull61", "push", "save", "load"}
 
 
@@ -313,11 +314,13 @@ def prepare(engine: Engine, wanted: set[str], tar: bytes) -> None:
     engine.run("run", "-d", "--name", "bench-up", NONE, IMAGE, "sleep", "100000")
     engine.run("create", "--name", "bench-stop", NONE, IMAGE, "sleep", "100000")
     for store, count in STORES.items():
-        if {"empty": "ps0", "hundred": "ps100", "thousand": "ps1000", "images": "images300"}[store] not in wanted:
+        if ROWS[store] not in wanted:
             continue
         engine.run("import", "-", IMAGE, store=store, stdin=tar)
         for _ in range(count):
             engine.run("create", NONE, IMAGE, "true", store=store)
+        for _ in range(50 if store == "fifty" else 0):
+            engine.run("run", "-d", NONE, IMAGE, "sleep", "100000", store=store)
         for number in range(300 if store == "images" else 0):
             engine.run("import", "-c", f"LABEL n={number}", "-", f"localhost/image{number}:1", store=store, stdin=tar)
 

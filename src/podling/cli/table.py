@@ -74,7 +74,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "save": ("archives", "SAVE", "Save images to an archive"),
     "search": ("registries", "SEARCH", "Search registries for images"),
     "start": ("lifecycle", "START", "Start containers"),
-    "stats": ("upkeep", "STATS", "Show what containers use of the host"),
+    "stats": ("stats", "STATS", "Show what containers use of the host"),
     "stop": ("lifecycle", "STOP", "Stop containers"),
     "tag": ("images", "TAG", "Give an image further names"),
     "top": ("containers", "TOP", "Show the processes of a container"),

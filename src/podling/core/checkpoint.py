@@ -11,6 +11,7 @@ import os
 import time
 
 from podling.core.containers import Container
+from podling.core.options import CheckpointOptions, RestoreOptions
 from podling.errors import InvalidInput, RuntimeFailed, Unsupported, WrongState
 from podling.linux.files import remove_tree
 from podling.linux.proc import start_time
@@ -33,40 +34,6 @@ _DUMPED = {
     7: "pages_written",
 }
 _RESTORED = {3: "forking_time", 4: "restore_time", 5: "pages_restored"}
-
-
-class CheckpointOptions(Record):
-    """How a checkpoint is made. `export` is a file's path, `create_image` an image's name; `compress` none, gzip or zstd."""
-
-    keep: bool = False
-    leave_running: bool = False
-    tcp_established: bool = False
-    file_locks: bool = False
-    export: str = ""
-    compress: str = "zstd"
-    create_image: str = ""
-    ignore_rootfs: bool = False
-    ignore_volumes: bool = False
-    pre_checkpoint: bool = False
-    with_previous: bool = False
-
-
-class RestoreOptions(Record):
-    """How a container goes on. `archive` and `previous` are paths of exported checkpoints; name, pod and ports are for those alone."""
-
-    keep: bool = False
-    tcp_established: bool = False
-    tcp_close: bool = False
-    file_locks: bool = False
-    archive: str = ""
-    previous: str = ""
-    name: str = ""
-    pod: str = ""
-    publish: list[str] = []
-    ignore_rootfs: bool = False
-    ignore_volumes: bool = False
-    ignore_static_ip: bool = False
-    ignore_static_mac: bool = False
 
 
 class Timing(Record):

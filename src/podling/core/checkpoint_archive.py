@@ -11,9 +11,8 @@ import os
 import tempfile
 
 from podling.core import changes, images, volumes
-from podling.core.checkpoint import CheckpointOptions, RestoreOptions
 from podling.core.containers import Container
-from podling.core.options import CreateOptions
+from podling.core.options import CheckpointOptions, CreateOptions, RestoreOptions
 from podling.core.volumes import NoSuchVolume
 from podling.errors import Conflict, InvalidInput, NameInUse
 from podling.oci import json

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import time
 
-from podling.core.containers import Container, every
+from podling.core.containers import ALIVE, Container, every
 from podling.errors import Unsupported
 from podling.linux.proc import outer_uid
+from podling.oci import json
 from podling.oci.record import Record
+from podling.runtime import cgroups
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from podling.core.context import Context
-    from podling.runtime.cgroups import Usage
 
 
 class Sample(Record):
@@ -41,11 +42,17 @@ class Sample(Record):
 
 
 def stream(
-    ctx: Context, containers: list[Container] | None, interval: float, *, all: bool, patient: bool = True
+    ctx: Context,
+    containers: list[Container] | None,
+    interval: float,
+    *,
+    all: bool,
+    patient: bool = True,
+    system: bool = True,
 ) -> Iterator[list[Sample] | None]:
     """Samples of `containers`, or of those that run (with `all` of every one) at each time; the first comes at once.
 
-    One that is not `patient` yields None until the time has come.
+    `system` looks at the time in the kernel too. One that is not `patient` yields None until the time has come.
     """
     before: dict[str, tuple[int, int]] = {}
     if outer_uid() and ctx.settings.cgroup_manager != "systemd":
@@ -61,7 +68,8 @@ def stream(
         else:
             for container in chosen:
                 container.load()
-        yield [_sample(container, before) for container in chosen]
+        host = cgroups.memory_of_host()
+        yield [_sample(container, before, host, system=system) for container in chosen]
         if patient:
             time.sleep(interval)
             continue
@@ -70,16 +78,23 @@ def stream(
             yield None
 
 
-def _sample(container: Container, before: dict[str, tuple[int, int]]) -> Sample:
-    from podling.runtime import cgroups
-
+def _sample(container: Container, before: dict[str, tuple[int, int]], host: int, *, system: bool) -> Sample:
     sample = Sample(id=container.id, name=container.name)
-    if not container.is_alive:
+    places = cgroups.folders(container.pid) if container.status in ALIVE else {}
+    # a cgroup with its id in the name is proof that the pid is still the container's
+    if container.id not in (places.get("memory") or places.get("", "")) and not container.is_alive:
         return sample
-    usage: Usage = cgroups.usage(container.pid, own_network=container.config.network not in ("host", "none"))
+    # the whole configuration of every container would take longer to read than all that the kernel says
+    config = json.loads(container.document)
+    usage = cgroups.usage(
+        container.pid,
+        places,
+        own_network=config.get("network") not in ("host", "none"),
+        limited="memory" in config.get("resources", {}),
+        system=system,
+    )
     now = time.time_ns()
     sample.__dict__.update(usage.__dict__)
-    host = cgroups.memory_of_host()
     sample.memory_limit = usage.memory_limit if 0 < usage.memory_limit < host else host
     sample.uptime = max(now - container.started, 1)
     sample.average_percent = 100.0 * usage.cpu / sample.uptime

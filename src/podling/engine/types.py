@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from podling.core.checkpoint import CheckpointOptions, RestoreOptions
 from podling.core.options import (
     AddOptions,
     ArtifactOptions,
+    CheckpointOptions,
     CommitOptions,
     CreateOptions,
     ExecOptions,
     Platforms,
     PodOptions,
+    RestoreOptions,
     SecretOptions,
     VolumeOptions,
 )

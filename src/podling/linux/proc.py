@@ -28,14 +28,22 @@ def in_user_namespace() -> bool:
         return file.read().split() != ["0", "0", "4294967295"]
 
 
+def read_small(path: str) -> bytes:
+    """A file of the kernel's, or its first 64 KiB: three system calls instead of the eight of `open` and `read`."""
+    file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(file, 1 << 16)
+    finally:
+        os.close(file)
+
+
 def start_time(pid: int) -> int:
     """Field 22 of /proc/PID/stat, in clock ticks since boot; 0 when there is no such process or it is a zombie.
 
     A pid is used again, a pid with its start time is not (proc(5)).
     """
     try:
-        with open(f"/proc/{pid}/stat", "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
+        fields = read_small(f"/proc/{pid}/stat").rpartition(b")")[2].split()
     except OSError:
         return 0
     return 0 if fields[0] in (b"Z", b"X") else int(fields[19])

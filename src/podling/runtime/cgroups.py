@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from podling.linux.proc import read_small
 from podling.oci.record import Record
 
 
@@ -23,8 +24,7 @@ class Usage(Record):
 
 def _read(path: str) -> str:
     try:
-        with open(path) as file:
-            return file.read()
+        return read_small(path).decode()
     except OSError:
         return ""
 
@@ -34,14 +34,11 @@ def _number(path: str) -> int:
     return int(text) if text.isdigit() else 0
 
 
-def _pairs(text: str) -> dict[str, int]:
-    """Lines of `name number`."""
-    found = {}
-    for line in text.splitlines():
-        name, _, value = line.partition(" ")
-        if value.strip().isdigit():
-            found[name] = int(value)
-    return found
+def _field(text: str, name: str) -> int:
+    """The number in the line `name number`; 0 without one."""
+    _, found, rest = f"\n{text}".partition(f"\n{name} ")
+    value = rest.partition("\n")[0].strip()
+    return int(value) if found and value.isdigit() else 0
 
 
 def folders(pid: int) -> dict[str, str]:
@@ -49,37 +46,48 @@ def folders(pid: int) -> dict[str, str]:
     found: dict[str, str] = {}
     for line in _read(f"/proc/{pid}/cgroup").splitlines():
         _, controllers, path = line.split(":", 2)
-        for name in controllers.split(",") if controllers else [""]:
-            base = "/sys/fs/cgroup"
-            if name:
-                base = f"/sys/fs/cgroup/{name.removeprefix('name=')}"
-            elif not os.path.exists("/sys/fs/cgroup/cgroup.controllers"):
-                base = "/sys/fs/cgroup/unified"
-            found[name] = base + path
+        for name in controllers.split(","):
+            folder = f"/{name.removeprefix('name=')}" if name else "/unified" if _is_hybrid() else ""
+            found[name] = f"/sys/fs/cgroup{folder}{path}"
     return found
 
 
-def usage(pid: int, *, own_network: bool) -> Usage:
-    """The counters of the container whose first process is `pid`; zeros where the host does not count."""
-    places = folders(pid)
+_hybrid: bool | None = None
+
+
+def _is_hybrid() -> bool:
+    """Version 2 is mounted beside version 1, as on some hosts."""
+    global _hybrid
+    if _hybrid is None:
+        _hybrid = not os.path.exists("/sys/fs/cgroup/cgroup.controllers")
+    return _hybrid
+
+
+def usage(pid: int, places: dict[str, str], *, own_network: bool, limited: bool, system: bool) -> Usage:
+    """The counters of the container whose first process is `pid`, in the cgroups `places`; zeros where the host does not count.
+
+    One that is not `limited` has no limit of memory to look for. `system` reads the time in the kernel too.
+    """
     found = Usage()
     if "memory" in places:
-        _version_1(found, places)
+        _version_1(found, places, limited=limited, system=system)
     elif "" in places:
-        _version_2(found, places[""])
+        _version_2(found, places[""], limited=limited)
     if own_network:
         _network(found, pid)
     return found
 
 
-def _version_1(found: Usage, places: dict[str, str]) -> None:
+def _version_1(found: Usage, places: dict[str, str], *, limited: bool, system: bool) -> None:
     account = places.get("cpuacct", "")
     found.cpu = _number(f"{account}/cpuacct.usage")
-    found.cpu_system = _pairs(_read(f"{account}/cpuacct.stat")).get("system", 0) * (10**9 // os.sysconf("SC_CLK_TCK"))
+    if system:
+        found.cpu_system = _field(_read(f"{account}/cpuacct.stat"), "system") * (10**9 // os.sysconf("SC_CLK_TCK"))
     memory = places["memory"]
-    inactive = _pairs(_read(f"{memory}/memory.stat")).get("total_inactive_file", 0)
+    inactive = _field(_read(f"{memory}/memory.stat"), "total_inactive_file")
     found.memory = max(_number(f"{memory}/memory.usage_in_bytes") - inactive, 0)
-    found.memory_limit = _number(f"{memory}/memory.limit_in_bytes")
+    if limited:
+        found.memory_limit = _number(f"{memory}/memory.limit_in_bytes")
     found.processes = _number(f"{places.get('pids', '')}/pids.current")
     for line in _read(f"{places.get('blkio', '')}/blkio.throttle.io_service_bytes_recursive").splitlines():
         parts = line.split()
@@ -89,12 +97,13 @@ def _version_1(found: Usage, places: dict[str, str]) -> None:
             found.block_written += int(parts[2])
 
 
-def _version_2(found: Usage, place: str) -> None:
-    cpu = _pairs(_read(f"{place}/cpu.stat"))
-    found.cpu, found.cpu_system = cpu.get("usage_usec", 0) * 1000, cpu.get("system_usec", 0) * 1000
-    inactive = _pairs(_read(f"{place}/memory.stat")).get("inactive_file", 0)
+def _version_2(found: Usage, place: str, *, limited: bool) -> None:
+    cpu = _read(f"{place}/cpu.stat")
+    found.cpu, found.cpu_system = _field(cpu, "usage_usec") * 1000, _field(cpu, "system_usec") * 1000
+    inactive = _field(_read(f"{place}/memory.stat"), "inactive_file")
     found.memory = max(_number(f"{place}/memory.current") - inactive, 0)
-    found.memory_limit = _number(f"{place}/memory.max")
+    if limited:
+        found.memory_limit = _number(f"{place}/memory.max")
     found.processes = _number(f"{place}/pids.current")
     for line in _read(f"{place}/io.stat").splitlines():
         for item in line.split()[1:]:

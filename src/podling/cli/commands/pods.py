@@ -264,7 +264,7 @@ def _logs(app: App, args: Args) -> int:
 
 
 def _stats(app: App, args: Args) -> int:
-    from podling.cli.commands.upkeep import show_pod_stats
+    from podling.cli.commands.stats import show_pods
 
     pods: list[PodSummary] = app.engine.call(ops.ListPods())
     chosen = pods[:1] if args.latest else pods
@@ -279,7 +279,7 @@ def _stats(app: App, args: Args) -> int:
     samples = app.engine.call(container_ops.ContainerStats(names=list(owner)))
     clear = not args.no_stream and not args.no_reset and not args.format and os.isatty(1)
     for batch in samples:
-        text = show_pod_stats(batch, owner, args.format)
+        text = show_pods(batch, owner, args.format)
         app.out(f"\x1b[2J\x1b[H{text}" if clear else text)
         if args.no_stream:
             break

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from podling.core.checkpoint import CheckpointOptions, RestoreOptions
-from podling.core.options import CommitOptions, CreateOptions, ExecOptions
+from podling.core.options import CheckpointOptions, CommitOptions, CreateOptions, ExecOptions, RestoreOptions
 from podling.engine.catalogue.base import Operation
 from podling.runtime.streams import Streams
 
@@ -388,6 +387,8 @@ class ContainerStats(Operation):
     latest: bool = False
     interval: float = 5.0
     patient: bool = True
+    #: the time in the kernel too, which takes another file per container
+    system: bool = True
 
 
 class PruneContainers(Operation):

@@ -52,7 +52,7 @@ def stats(ctx: Context, op: ops.ContainerStats) -> Iterator[list[Sample] | None]
         chosen = [rows.latest(ctx)]
     elif op.names:
         chosen = [rows.find(ctx, name) for name in op.names]
-    return stream(ctx, chosen, op.interval, all=op.all, patient=op.patient)
+    return stream(ctx, chosen, op.interval, all=op.all, patient=op.patient, system=op.system)
 
 
 def prune(ctx: Context, op: ops.PruneContainers) -> tuple[Report, int]:
