@@ -12,6 +12,7 @@ from podling.engine.catalogue import containers as ops
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from podling.cli.app import App
@@ -23,7 +24,6 @@ _HEADERS = {
     "BlockIO": "BLOCK IO", "PIDS": "PIDS", "UpTime": "CPU TIME", "AVGCPU": "AVG CPU %", "CPU": "CPU %",
     "MemUsageBytes": "MEM USAGE / LIMIT",
 }  # fmt: skip
-_COLUMNS = ("ID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDS", "UpTime", "AVGCPU")
 
 
 def _show(app: App, args: Args) -> int:
@@ -50,15 +50,18 @@ def _show(app: App, args: Args) -> int:
 
 
 def _text(batch: list[Sample], args: Args) -> str:
+    if not args.format:
+        lines = [[text(sample) for _, text in _TABLE] for sample in batch]
+        if args.no_trunc:
+            for line, sample in zip(lines, batch, strict=True):
+                line[0] = sample.id
+        return table([[_HEADERS[name] for name, _ in _TABLE], *lines])
     rows = [_fields(sample, whole=args.no_trunc) for sample in batch]
     if args.format and Format(args.format).is_json:
         from podling.oci import json
 
         return json.pretty([_json(row) for row in rows], 1)
-    if args.format:
-        return Format(args.format).rows(rows, _HEADERS)
-    heading = [_HEADERS[column] for column in _COLUMNS]
-    return table([heading, *([str(row[column]) for column in _COLUMNS] for row in rows)])
+    return Format(args.format).rows(rows, _HEADERS)
 
 
 _POD_COLUMNS = ("Pod", "CID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO", "BlockIO", "PIDS")
@@ -88,20 +91,33 @@ def _seconds(nanoseconds: int) -> str:
     return f"{hours}h{minutes}m{text}" if hours else f"{minutes}m{text}" if minutes else text
 
 
-def _fields(sample: Sample, *, whole: bool = False) -> dict[str, Any]:
-    def size(number: int) -> str:
-        return human_size(number, space=False, digits=4)
+def _size(number: int) -> str:
+    return human_size(number, space=False, digits=4)
 
+
+#: the table's columns; a table of many containers makes no field that it does not show
+_TABLE: tuple[tuple[str, Callable[[Sample], str]], ...] = (
+    ("ID", lambda s: s.id[:12]),
+    ("Name", lambda s: s.name),
+    ("CPUPerc", lambda s: f"{s.cpu_percent:.2f}%"),
+    ("MemUsage", lambda s: f"{_size(s.memory)} / {_size(s.memory_limit)}"),
+    ("MemPerc", lambda s: f"{s.memory_percent:.2f}%"),
+    ("NetIO", lambda s: f"{_size(s.received)} / {_size(s.sent)}"),
+    ("BlockIO", lambda s: f"{_size(s.block_read)} / {_size(s.block_written)}"),
+    ("PIDS", lambda s: str(s.processes)),
+    ("UpTime", lambda s: _seconds(s.cpu)),
+    ("AVGCPU", lambda s: f"{s.average_percent:.2f}%"),
+)
+
+
+def _fields(sample: Sample, *, whole: bool = False) -> dict[str, Any]:
     return {
-        "ID": sample.id if whole else sample.id[:12], "ContainerID": sample.id, "Name": sample.name,
-        "CPUPerc": f"{sample.cpu_percent:.2f}%", "CPU": sample.cpu_percent, "AVGCPU": f"{sample.average_percent:.2f}%",
-        "AvgCPU": sample.average_percent, "MemUsage": f"{size(sample.memory)} / {size(sample.memory_limit)}",
-        "MemUsageBytes": f"{sample.memory}B / {sample.memory_limit}B", "MemLimit": sample.memory_limit,
-        "MemPerc": f"{sample.memory_percent:.2f}%", "NetIO": f"{size(sample.received)} / {size(sample.sent)}",
-        "BlockIO": f"{size(sample.block_read)} / {size(sample.block_written)}", "BlockInput": sample.block_read,
-        "BlockOutput": sample.block_written, "PIDS": str(sample.processes), "PIDs": sample.processes, "UpTime": _seconds(sample.cpu),
-        "Up": _seconds(sample.cpu), "Duration": sample.uptime, "CPUNano": sample.cpu, "CPUSystemNano": sample.cpu_system,
-        "SystemNano": time.time_ns(), "PerCPU": [],
+        **{name: text(sample) for name, text in _TABLE},
+        "ID": sample.id if whole else sample.id[:12], "ContainerID": sample.id, "CPU": sample.cpu_percent,
+        "AvgCPU": sample.average_percent, "MemUsageBytes": f"{sample.memory}B / {sample.memory_limit}B",
+        "MemLimit": sample.memory_limit, "BlockInput": sample.block_read, "BlockOutput": sample.block_written,
+        "PIDs": sample.processes, "Up": _seconds(sample.cpu), "Duration": sample.uptime, "CPUNano": sample.cpu,
+        "CPUSystemNano": sample.cpu_system, "SystemNano": time.time_ns(), "PerCPU": [],
     }  # fmt: skip
 
 
