@@ -49,7 +49,8 @@ def note(argv: list[str]) -> None:
 def add_guest(lines: str) -> None:
     """What the tests in the guest noted."""
     if FOLDER:
-        Path(f"{FOLDER}/{_GUEST}").write_text(lines.strip() + "\n")
+        with open(f"{FOLDER}/{_GUEST}", "a") as file:
+            file.write(lines.strip() + "\n")
 
 
 def is_complete() -> bool:

@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -117,6 +118,50 @@ def test_names_across_containers(podling: Podling) -> None:
             os.kill(pid, signal.SIGKILL)
     assert address in podling.ok("run", "--rm", "--network", "pt-names", IMAGE, "nslookup", "db")
     assert "no DNS" in podling.fails(125, "run", "--rm", "--network", "podman:alias=x", IMAGE, "true")
+
+
+class Nameserver(threading.Thread):
+    """Answers every question for an address with 10.11.12.13."""
+
+    def __init__(self, address: str) -> None:
+        super().__init__(daemon=True)
+        self.socket = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.socket.bind((address, 53))
+        self.socket.settimeout(0.1)
+        self.asked: list[bytes] = []
+        self.over = False
+
+    def run(self) -> None:
+        while not self.over:
+            try:
+                query, client = self.socket.recvfrom(512)
+            except TimeoutError:
+                continue
+            end = query.index(b"\0", 12) + 5  # of the question
+            self.asked.append(query[12:end])
+            known = query[end - 4 : end - 2] == b"\0\x01"
+            answer = b"\xc0\x0c\0\x01\0\x01\0\0\0\x3c\0\x04\x0a\x0b\x0c\x0d" if known else b""
+            head = query[:2] + b"\x81\x80\0\x01" + (b"\0\x01" if known else b"\0\0") + b"\0\0\0\0"
+            self.socket.sendto(head + query[12:end] + answer, client)
+
+
+def test_servers_of_a_container(podling: Podling) -> None:
+    """Names of containers work beside them: aardvark-dns asks them, and not the container."""
+    server = Nameserver("127.0.0.77")
+    server.start()
+    try:
+        podling.ok("network", "create", "pt-servers")
+        podling.ok("run", "-d", "--name", "sibling", "--network", "pt-servers", IMAGE, "sleep", "1000")
+        address = podling.ok("inspect", "-f", '{{(index .NetworkSettings.Networks "pt-servers").IPAddress}}', "sibling")
+        run = ("run", "--rm", "--network", "pt-servers", "--dns", "127.0.0.77", IMAGE)
+        assert "127.0.0.77" not in podling.ok(*run, "cat", "/etc/resolv.conf")
+        assert "10.11.12.13" in podling.ok(*run, "nslookup", "elsewhere.example")
+        assert server.asked
+        assert address in podling.ok(*run, "nslookup", "sibling")
+    finally:
+        server.over = True
+        server.join()
+        server.socket.close()
 
 
 def test_several_networks(podling: Podling) -> None:

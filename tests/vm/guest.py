@@ -21,10 +21,11 @@ from pathlib import Path
 SUITE = "bookworm"
 PACKAGES = (
     "systemd-sysv dbus-user-session libpam-systemd python3 crun runc criu conmon netavark aardvark-dns passt slirp4netns "
-    "uidmap catatonit fuse-overlayfs iptables nftables busybox-static libseccomp2 ca-certificates iproute2 kmod procps curl apparmor"
+    "uidmap catatonit fuse-overlayfs iptables nftables busybox-static libseccomp2 ca-certificates iproute2 kmod procps curl apparmor "
+    "selinux-policy-default"
 )
 PYTHON = "3.11"  # the suite's
-WHEELS = "urllib3 isal zstandard cryptography pynacl fastcrc pyyaml rich pytest>=8,<9 pytest-xdist>=3.5"
+WHEELS = "urllib3 isal zstandard cryptography pynacl fastcrc pyyaml rich aiohttp pytest>=8,<9 pytest-xdist>=3.5"
 #: in this order, for the initial ramdisk
 _MODULES = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk")
 _LOADED = "virtio_net overlay fuse tun veth bridge nf_tables iptable_nat iptable_filter ip6table_filter xt_MASQUERADE xt_comment xt_conntrack"
@@ -41,6 +42,7 @@ _SETUP = f"""
 set -e
 cd "$1"
 echo guest >etc/hostname
+printf 'SELINUX=permissive\\nSELINUXTYPE=default\\n' >etc/selinux/config
 printf '127.0.0.1 localhost\\n127.0.1.1 guest\\n' >etc/hosts
 printf '%s\\n' {_LOADED} >etc/modules-load.d/podling.conf
 cat >etc/systemd/system/job.service <<'UNIT'
@@ -135,8 +137,9 @@ def _initial_ramdisk(root: Path, scratch: Path, target: Path) -> None:
         subprocess.run(["cpio", "-o", "-H", "newc", "--quiet"], cwd=tree, input=names.encode(), stdout=out, check=True)
 
 
-def run(command: str, seconds: float = 300) -> tuple[int, str]:
-    """Run a shell command in /src of a fresh guest: (exit code, output). 124 when the time is over."""
+def run(command: str, seconds: float = 300, *, selinux: bool = False) -> tuple[int, str]:
+    """Run a shell command in /src of a fresh guest: (exit code, output). 124 when the time is over. With `selinux` it has that,
+    permissive, instead of AppArmor."""
     folder = build()
     checkout = Path(__file__).resolve().parents[2]
     with tempfile.TemporaryDirectory() as scratch:
@@ -144,7 +147,7 @@ def run(command: str, seconds: float = 300) -> tuple[int, str]:
         (Path(scratch) / ".job").write_text(command + "\n")
         with tarfile.open(job, "w") as tar:
             tar.add(Path(scratch) / ".job", ".job")
-            for name in ("src", "tests", "pyproject.toml", "bench"):
+            for name in ("src", "tests", "pyproject.toml", "bench", "systemd"):
                 tar.add(checkout / name, name, filter=_plain)
         with out.open("wb") as file:
             file.truncate(64 << 20)
@@ -153,11 +156,12 @@ def run(command: str, seconds: float = 300) -> tuple[int, str]:
             if os.environ.get("PODLING_GUEST_KVM")
             else ["-accel", "tcg,thread=multi", "-cpu", "max"]
         )
+        security = " security=selinux selinux=1 enforcing=0" if selinux else ""
         argv = [
             "qemu-system-x86_64", "-M", "q35", *fast, "-smp", "2", "-m", "2048", "-display", "none", "-nodefaults", "-no-reboot",
             "-nic", "user,model=virtio-net-pci,restrict=on",
             "-serial", f"file:{console}", "-serial", f"file:{progress}", "-kernel", str(folder / "kernel"), "-initrd", str(folder / "initrd"),
-            "-append", "console=ttyS0 panic=-1 quiet systemd.show_status=0 mitigations=off systemd.unified_cgroup_hierarchy=1",
+            "-append", f"console=ttyS0 panic=-1 quiet systemd.show_status=0 mitigations=off systemd.unified_cgroup_hierarchy=1{security}",
             *_drive(folder / "disk", "snapshot=on"), *_drive(job, "readonly=on"), *_drive(out, "cache=unsafe"),
         ]  # fmt: skip
         try:

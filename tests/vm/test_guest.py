@@ -1,4 +1,5 @@
-"""Starts a guest and has it run the tests of `inside`, and those of the suites for which its systemd and cgroup v2 matter."""
+"""Starts a guest and has it run the tests of `inside`, with SELinux those of `labelled`, and those of the suites for which its
+systemd and cgroup v2 matter."""
 
 from __future__ import annotations
 
@@ -12,13 +13,13 @@ from tests import flags
 from tests.vm import guest
 
 _PARTS = ("qemu-system-x86_64", "mmdebstrap", "mke2fs", "cpio")
-#: what a user can do, and what depends on cgroups
 #: where the guest's tests note the flags that they used, and what comes before that in the output
 _FLAGS, _MARK = "/tmp/flags-used", "FLAGS USED"
+#: what a user can do, and what depends on cgroups
 _SUITES = "tests/rootless tests/integration/test_pods.py tests/integration/test_lifecycle.py"
 
 
-def _pytest(what: str, seconds: int) -> None:
+def _pytest(what: str, seconds: int, *, selinux: bool = False) -> None:
     missing = [name for name in _PARTS if not shutil.which(name)]
     if missing:
         pytest.skip(f"needs {', '.join(missing)}")
@@ -29,7 +30,7 @@ def _pytest(what: str, seconds: int) -> None:
     setting = f"PYTHONPATH=src PODLING_IN_GUEST=1 PODLING_FLAGS_USED={_FLAGS}"
     tests = f"{setting} python3 -m pytest -v --tb=short -p no:cacheprovider -n 2 --dist loadgroup {what}"
     command = f"mkdir {_FLAGS}; sh tests/prepare-host; {tests}; code=$?; echo; echo {_MARK}; cat {_FLAGS}/*; exit $code"
-    code, output = guest.run(command, seconds)
+    code, output = guest.run(command, seconds, selinux=selinux)
     output, _, used = output.partition(_MARK)
     flags.add_guest(used)
     print(output)
@@ -39,6 +40,11 @@ def _pytest(what: str, seconds: int) -> None:
 @pytest.mark.xdist_group("guest")
 def test_inside() -> None:
     _pytest("tests/vm/inside", 900)
+
+
+@pytest.mark.xdist_group("guest")
+def test_labelled() -> None:
+    _pytest("tests/vm/labelled", 300, selinux=True)
 
 
 @pytest.mark.xdist_group("guest")

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 
+from podling.config import containers as conf
 from podling.core import connections, defaults, health, idmaps, images, limits, parse, users
 from podling.core.containers import find
 from podling.core.names import random_name
 from podling.core.options import CreateOptions
-from podling.errors import InvalidInput, Unsupported
+from podling.errors import InvalidInput
 from podling.linux.proc import in_user_namespace
 from podling.oci import json
 from podling.runtime import cdi
@@ -159,7 +160,29 @@ def build_config(
     if config.cgroups == "split" and config.cgroup_parent:
         raise InvalidInput("--cgroups=split and --cgroup-parent exclude each other")
     config.ports, config.exposed = connections.ports_of(options, image, config)
+    _label(ctx, config)
     return config
+
+
+def _label(ctx: Context, config: ContainerConfig) -> None:
+    """The SELinux labels: those of a container whose processes or shared memory it sees, or own ones; none for what is of the host."""
+    security = config.security
+    if not (security.label_options or os.path.exists("/sys/fs/selinux/enforce")):
+        return
+    from podling.linux import selinux
+
+    own = selinux.of_container(security.label_options, systemd=config.systemd)
+    if not selinux.enabled() or not conf.load().flag("containers", "label", default=True):
+        return
+    modes = (config.pid_mode, config.ipc_mode)
+    joined = next((mode.removeprefix("container:") for mode in modes if mode.startswith("container:")), "")
+    if security.label_options:
+        security.process_label, security.mount_label = own
+    elif joined:
+        other = find(ctx, joined).config.security
+        security.process_label, security.mount_label = other.process_label, other.mount_label
+    elif not (security.privileged or "host" in modes):
+        security.process_label, security.mount_label = own
 
 
 def _user_namespace(
@@ -420,11 +443,8 @@ def _security(options: CreateOptions) -> Security:
             security.seccomp = value if value == "unconfined" else os.path.abspath(value)
         elif key == "apparmor" and value:
             security.apparmor = value
-        elif key == "label" and value:  # without SELinux it has no meaning, and with it we set no labels
-            if value != "disable" and os.path.exists("/sys/fs/selinux/enforce"):
-                raise Unsupported(
-                    f"--security-opt {text!r}: SELinux labels cannot be chosen", hint="only label=disable"
-                )
+        elif key == "label" and value:
+            security.label_options.append(value)
         elif key in ("mask", "unmask") and value:
             getattr(security, key).append(value)
         elif key == "proc-opts" and value:

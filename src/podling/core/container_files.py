@@ -39,7 +39,7 @@ def write_files(container: Container, identity: users.Identity, status: dict[str
     if config.secrets:
         _put_secrets(container, files)
     if config.ipc_mode == "shareable":
-        files["/dev/shm"] = _shared_memory(folder, config.shm_size)
+        files["/dev/shm"] = _shared_memory(folder, config.shm_size, config.security.mount_label)
         if container.owners:
             os.chown(files["/dev/shm"], *container.owners.outward(0, 0))
     elif config.ipc_mode.startswith("container:"):
@@ -84,6 +84,8 @@ def write_names(container: Container, status: dict[str, Any]) -> dict[str, str]:
         if not (config.no_hosts or config.add_hosts or config.hosts_file):
             shared["/etc/hosts"] = f"{other}/hosts"
         files = {target: path for target, path in shared.items() if os.path.exists(path)}
+        if "/etc/hosts" in files:
+            names.add_local(files["/etc/hosts"], config.name)
         if "/etc/hosts" in files or config.no_hosts:
             return files
     own = addresses(status)
@@ -116,7 +118,8 @@ def write_names(container: Container, status: dict[str, Any]) -> dict[str, str]:
         )
         files["/etc/hosts"] = _put(folder, "hosts", text)
     if config.network != "none" and "/etc/resolv.conf" not in files:
-        servers = config.dns or [server for block in status.values() for server in block.get("dns_server_ips") or ()]
+        # aardvark-dns asks the container's own servers itself, so that names of containers go on working beside them
+        servers = [server for block in status.values() for server in block.get("dns_server_ips") or ()] or config.dns
         # a network without names of its own, from which the host's servers may be out of reach
         servers = servers or [str(block["resolver"]) for block in status.values() if block.get("resolver")][:1]
         search = config.dns_search or [
@@ -234,10 +237,16 @@ def _filled(text: str, values: dict[str, str]) -> str:
     return text
 
 
-def _shared_memory(folder: str, size: int) -> str:
+def _shared_memory(folder: str, size: int, label: str) -> str:
     path = f"{folder}/shm"
     os.makedirs(path, 0o700, exist_ok=True)
-    calls.mount("shm", path, "tmpfs", calls.MS_NOSUID | calls.MS_NODEV | calls.MS_NOEXEC, f"mode=1777,size={size}")
+    calls.mount(
+        "shm",
+        path,
+        "tmpfs",
+        calls.MS_NOSUID | calls.MS_NODEV | calls.MS_NOEXEC,
+        f"mode=1777,size={size}{calls.context_option(label)}",
+    )
     return path
 
 

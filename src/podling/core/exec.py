@@ -72,6 +72,8 @@ def _process(container: Container, options: ExecOptions) -> dict[str, Any]:
     }
     if security.apparmor:
         process["apparmorProfile"] = security.apparmor
+    if security.process_label and not privileged:
+        process["selinuxLabel"] = security.process_label
     return process
 
 

@@ -6,6 +6,7 @@ import os
 
 from podling.config.settings import find_program
 from podling.errors import PodlingError
+from podling.linux import selinux
 from podling.linux.proc import outer_uid
 from podling.linux.process import run
 from podling.oci.image import host_platform
@@ -136,7 +137,7 @@ def info(ctx: Context) -> dict[str, Any]:
                 "rootless": bool(outer_uid()),
                 "seccompEnabled": True,
                 "seccompProfilePath": "default",
-                "selinuxEnabled": os.path.exists("/sys/fs/selinux/enforce"),
+                "selinuxEnabled": selinux.enabled(),
             },
             "serviceIsRemote": False,
             "swapFree": memory["SwapFree"],

@@ -32,10 +32,11 @@ _SIGNALS = {
 def _checkpoint(container: Container) -> dict[str, Any]:
     known = json.loads(container.__dict__["checkpoint"])
     made, restored = known.get("at", 0), known.get("restored", 0)
+    folder = f"{container.ctx.folder(container.id)}/checkpoint"
+    logs = {"CheckpointLog": f"{folder}/dump.log", "RestoreLog": f"{container.bundle.folder}/restore.log"}
     return {
-        **(
-            {"Checkpointed": True, "CheckpointPath": f"{container.ctx.folder(container.id)}/checkpoint"} if made else {}
-        ),
+        **({"Checkpointed": True, "CheckpointPath": folder} if made else {}),
+        **{name: path for name, path in logs.items() if os.path.exists(path)},
         "CheckpointedAt": format_time(made),
         **({"Restored": True} if restored else {}),
         "RestoredAt": format_time(restored),
@@ -93,8 +94,8 @@ def inspect(container: Container, size: bool) -> dict[str, Any]:
         "Name": container.name,
         "RestartCount": container.restarts,
         "Driver": ctx.store.driver.name,
-        "MountLabel": "",
-        "ProcessLabel": "",
+        "MountLabel": config.security.mount_label,
+        "ProcessLabel": config.security.process_label,
         "AppArmorProfile": config.security.apparmor,
         "EffectiveCaps": caps,
         "BoundingCaps": caps,
@@ -215,15 +216,24 @@ def network_of(container: Container) -> dict[str, Any]:
         for subnet in block.get("subnets") or ():
             address, _, length = subnet["ipnet"].partition("/")
             if ":" in address:
-                entry.update(
-                    GlobalIPv6Address=address, GlobalIPv6PrefixLen=int(length), IPv6Gateway=subnet.get("gateway", "")
-                )
+                place, key = "SecondaryIPv6Addresses", "GlobalIPv6Address"
+                first = {
+                    key: address,
+                    "GlobalIPv6PrefixLen": int(length or 0),
+                    "IPv6Gateway": subnet.get("gateway", ""),
+                }
             else:
-                entry.update(IPAddress=address, IPPrefixLen=int(length or 0), Gateway=subnet.get("gateway", ""))
+                place, key = "SecondaryIPAddresses", "IPAddress"
+                first = {key: address, "IPPrefixLen": int(length or 0), "Gateway": subnet.get("gateway", "")}
+            if entry[key]:
+                entry.setdefault(place, []).append({"Addr": address, "PrefixLength": int(length or 0)})
+            else:
+                entry.update(first)
         networks[name] = entry
     if len(networks) == 1:
         only = next(iter(networks.values()))
-        settings.update({key: only[key] for key in settings if key in only})
+        more = ("SecondaryIPAddresses", "SecondaryIPv6Addresses")
+        settings.update({key: only[key] for key in (*settings, *more) if key in only})
     settings["Networks"] = networks
     return settings
 

@@ -43,7 +43,8 @@ def launch(
     if config.security.apparmor:
         apparmor.check(config.security.apparmor)
     owners = container.owners
-    root = ctx.store.mount(container.layer, owners) if container.layer else config.rootfs
+    label = config.security.mount_label
+    root = ctx.store.mount(container.layer, owners, label) if container.layer else config.rootfs
     identity = users.resolve(root, config.user, config.groups)
     _check_workdir(config, root, identity, owners)
     if any(mount.kind == "volume" for mount in config.mounts):
@@ -64,6 +65,8 @@ def launch(
             for position, mount in enumerate(config.mounts)
             if mount.kind in ("bind", "volume", "image", "artifact")
         }
+        if label:
+            _label(container, files, sources)
         if owners:
             from podling.core import staging
 
@@ -220,6 +223,7 @@ def _mount_source(container: Container, position: int, identity: users.Identity)
         kept = dict(option.partition("=")[::2] for option in mount.options if "=" in option)
         upper, work = kept.get("upperdir", f"{folder}/upper"), kept.get("workdir", f"{folder}/work")
         data = f"lowerdir={source},upperdir={upper},workdir={work}" + (",userxattr" if in_user_namespace() else "")
+        data += calls.context_option(container.config.security.mount_label)
         calls.mount("overlay", f"{folder}/merged", "overlay", 0, data)
         source = f"{folder}/merged"
     if "U" in mount.options:
@@ -239,8 +243,15 @@ def _mount_image(container: Container, mount: Mount, folder: str) -> str:
     folders = [f"{store.folder(key)}/diff" for key in (keys if store.driver.independent else keys[:1])]
     for name in ("upper", "work", "merged"):
         os.makedirs(f"{folder}/{name}", 0o755, exist_ok=True)
+    label = container.config.security.mount_label
     data = f"lowerdir={':'.join(folders)},upperdir={folder}/upper,workdir={folder}/work"
-    calls.mount("overlay", f"{folder}/merged", "overlay", 0, data + (",userxattr" if in_user_namespace() else ""))
+    calls.mount(
+        "overlay",
+        f"{folder}/merged",
+        "overlay",
+        0,
+        data + (",userxattr" if in_user_namespace() else "") + calls.context_option(label),
+    )
     if not mount.subpath:
         return f"{folder}/merged"
     return _below(
@@ -261,6 +272,25 @@ def _below(root: str, path: str, problem: str) -> str:
         return os.readlink(f"/proc/self/fd/{fd}")
     finally:
         os.close(fd)
+
+
+def _label(container: Container, files: dict[str, str], sources: dict[str, str]) -> None:
+    """Give SELinux labels to what we made for the container, to its volumes, and to the mounts that ask for it (z, Z)."""
+    from podling.linux import selinux
+
+    label, folder = container.config.security.mount_label, container.bundle.folder
+    for target, path in files.items():
+        if path.startswith(f"{folder}/") and target != "/dev/shm":  # that one was mounted with it
+            selinux.relabel(path, label)
+    for mount in container.config.mounts:
+        private, together = "Z" in mount.options, "z" in mount.options
+        path = sources.get(mount.target, "")
+        if not path or mount.kind not in ("bind", "volume") or "O" in mount.options:
+            continue
+        if private or together:
+            selinux.relabel(path, label if private else selinux.shared(label))
+        elif mount.kind == "volume" and selinux.type_of(selinux.label_of(path)) != selinux.type_of(label):
+            selinux.relabel(path, selinux.shared(label))
 
 
 def _give(path: str, uid: int, gid: int) -> None:
@@ -468,6 +498,7 @@ def attachment_of(
         interface=wanted.get("interface") or f"eth{position}",
         mac=wanted.get("mac") or (config.mac if position == 0 else ""),
         aliases=[config.id[:12], *(wanted.get("aliases") or ())] if network.get("dns_enabled") else [],
+        servers=config.dns if network.get("dns_enabled") else [],
         ports=mappings if position == 0 else [],
     )  # fmt: skip
 

@@ -361,6 +361,9 @@ def join(ctx: Context, pod: Pod, config: ContainerConfig, options: CreateOptions
         return
     config.requires = [*config.requires, f"{infra.id}:started"]
     hand_down(infra, config)
+    if not (options.privileged or config.security.label_options):
+        config.security.process_label = infra.config.security.process_label
+        config.security.mount_label = infra.config.security.mount_label
     if not options.security_opt:
         config.security.seccomp = config.security.seccomp or infra.config.security.seccomp
         config.security.no_new_privileges |= infra.config.security.no_new_privileges

@@ -40,6 +40,8 @@ def release_all(container: Container, *, for_good: bool = False) -> list[str]:
         problems.append(str(error))
         deleting = 0
     attempt(lambda: _disconnect(container))
+    if container.config.network.startswith("container:"):
+        attempt(lambda: _leave_hosts(container))
     store, layer, bundle = ctx.store, container.layer, container.bundle
     if container.config.userns:
         from podling.core import staging
@@ -60,6 +62,14 @@ def release_all(container: Container, *, for_good: bool = False) -> list[str]:
         attempt(lambda: runtime.delete(container.id))  # again, to learn why; "does not exist" is fine
     attempt(lambda: remove_tree(bundle.folder))
     return problems
+
+
+def _leave_hosts(container: Container) -> None:
+    """Its name leaves the hosts file of the container whose network it shared."""
+    from podling.network import names
+
+    bundle = type(container.bundle)(container.ctx.settings, container.config.network.removeprefix("container:"))
+    names.drop_local(f"{bundle.folder}/hosts", container.config.name)
 
 
 def _unmount(path: str) -> None:

@@ -53,7 +53,7 @@ def mount(ctx: Context, container: Container) -> str:
         return container.config.rootfs
     with container.lock():
         container.load()
-        path = ctx.store.mount(container.layer)
+        path = ctx.store.mount(container.layer, label=container.config.security.mount_label)
         with ctx.db.write() as tx:
             tx.update("containers", container.key, mounted=container.mounted + 1)
             container.tell(tx, "mount")

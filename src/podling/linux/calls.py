@@ -47,6 +47,11 @@ def mount(source: str, target: str, kind: str = "", flags: int = 0, data: str = 
         raise _failed("mount", target)
 
 
+def context_option(label: str) -> str:
+    """For the data of `mount`: every file has this SELinux label, "" for its own. With the comma before it."""
+    return f',context="{label}"' if label else ""
+
+
 def umount(target: str, *, detach: bool = True) -> bool:
     """umount2(2); False when nothing is mounted there."""
     if _libc.umount2(os.fsencode(target), MNT_DETACH if detach else 0) == 0:

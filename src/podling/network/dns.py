@@ -1,8 +1,8 @@
 """Names of containers: the files that aardvark-dns reads, and the aardvark-dns that reads them (aardvark-dns(8)).
 
 One file per network in `<runroot>/networks/aardvark-dns`: the addresses that it listens on and, behind them, servers to ask for
-other names; then a line per container: id, its addresses of each family, its names. One aardvark-dns serves all networks of a store;
-it ends when no file is left.
+other names; then a line per container: id, its addresses of each family, its names, servers to ask for it alone. One aardvark-dns
+serves all networks of a store; it ends when no file is left.
 """
 
 from __future__ import annotations
@@ -30,15 +30,17 @@ def add(
     container: str,
     addresses: list[str],
     names: list[str],
+    asked: list[str],
 ) -> None:
-    """Make a container's names known on a network. The caller holds the lock of networks."""
+    """Make a container's names known on a network; `asked` are the servers that are asked for it. The caller holds the lock of networks."""
     folder = folder_of(runroot)
     os.makedirs(folder, 0o700, exist_ok=True)
     four = ",".join(address for address in addresses if ":" not in address)
     six = ",".join(address for address in addresses if ":" in address)
     head = ",".join(gateways) + (f" {','.join(servers)}" if servers else "")
     lines = _containers(f"{folder}/{network}", but=container)
-    lines.append(f"{container} {four} {six} {','.join(dict.fromkeys(names))}")
+    own = f" {','.join(asked)}" if asked else ""
+    lines.append(f"{container} {four} {six} {','.join(dict.fromkeys(names))}{own}")
     _write(f"{folder}/{network}", [head, *lines])
     _serve(folder)
 

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 HOST_NAMES = "host.containers.internal host.docker.internal"
 _FALLBACK = ("8.8.8.8", "8.8.4.4")
 
@@ -93,3 +99,39 @@ def host_address() -> str:
             return address
         except OSError:
             return ""
+
+
+def add_local(path: str, name: str) -> None:
+    """In a hosts file that containers of one network namespace share: `name` is this host."""
+    _rewrite(
+        path, lambda lines: lines if any(_is_local(line, name) for line in lines) else [*lines, f"127.0.0.1\t{name}"]
+    )
+
+
+def drop_local(path: str, name: str) -> None:
+    """The opposite of `add_local`; nothing where there is no such file."""
+    _rewrite(path, lambda lines: [line for line in lines if not _is_local(line, name)])
+
+
+def _is_local(line: str, name: str) -> bool:
+    return line.split() == ["127.0.0.1", name]
+
+
+def _rewrite(path: str, change: Callable[[list[str]], list[str]]) -> None:
+    """In place, as the file is mounted in containers, and one process after the other."""
+    import fcntl
+
+    try:
+        file = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        before = os.pread(file, 1 << 20, 0).decode("utf-8", "surrogateescape")
+        text = "\n".join(change(before.splitlines())) + "\n"
+        if text != before:
+            data = text.encode("utf-8", "surrogateescape")
+            os.pwrite(file, data, 0)
+            os.ftruncate(file, len(data))
+    finally:
+        os.close(file)

@@ -143,7 +143,9 @@ def setup(runroot: str, attachment: Attachment) -> dict[str, Any]:
         if named:
             names = [attachment.name, *attachment.aliases]
             servers = list(network.get("network_dns_servers") or ())
-            dns.add(runroot, network["name"], gateways, servers, attachment.container, attachment.addresses, names)
+            dns.add(
+                runroot, network["name"], gateways, servers, attachment.container, attachment.addresses, names, attachment.servers
+            )  # fmt: skip
     return _status(plan, attachment, mac, gateways if named else [])
 
 

@@ -26,6 +26,8 @@ class Attachment(Record):
     interface: str = "eth0"
     mac: str = ""
     aliases: list[str] = []
+    #: whom aardvark-dns asks for other names on the container's behalf
+    servers: list[str] = []
     ports: list[dict[str, Any]] = []
 
     def request(self) -> bytes:
@@ -41,6 +43,8 @@ class Attachment(Record):
             "network_info": {self.network["name"]: self.network},
             "port_mappings": self.ports,
         }
+        if self.servers:
+            document["dns_servers"] = self.servers
         return json.dumps(document).encode()
 
 

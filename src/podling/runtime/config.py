@@ -115,6 +115,10 @@ class Security(Record):
     mask: list[str] = []
     unmask: list[str] = []
     proc_opts: list[str] = []
+    #: what --security-opt label asked for, and the SELinux labels that came of it
+    label_options: list[str] = []
+    process_label: str = ""
+    mount_label: str = ""
 
 
 class Device(Record):

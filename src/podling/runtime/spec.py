@@ -118,6 +118,8 @@ def build(config: ContainerConfig, place: Placement) -> dict[str, Any]:
         linux["rootfsPropagation"] = "shared"
     elif any(option in ("slave", "rslave") for option in propagations):
         linux["rootfsPropagation"] = "slave"
+    if config.security.mount_label:
+        linux["mountLabel"] = config.security.mount_label
     return spec
 
 
@@ -139,6 +141,8 @@ def _process(config: ContainerConfig, place: Placement, caps: list[str]) -> dict
     }
     if config.security.apparmor:
         process["apparmorProfile"] = config.security.apparmor
+    if config.security.process_label:
+        process["selinuxLabel"] = config.security.process_label
     return process
 
 

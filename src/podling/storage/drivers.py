@@ -29,10 +29,10 @@ if TYPE_CHECKING:
         def prepare(self, folder: str, parent: str | None, *, writable: bool) -> None:
             """Make the empty layer `folder` on top of the layer in `parent`."""
 
-        def mount(self, folder: str, lowers: list[str]) -> str:
+        def mount(self, folder: str, lowers: list[str], label: str) -> str:
             """The path of the root file system of the writable layer `folder`; `lowers` from the top down."""
 
-        def mount_shifted(self, folder: str, lowers: list[str], owners: Owners) -> str:
+        def mount_shifted(self, folder: str, lowers: list[str], owners: Owners, label: str) -> str:
             """As `mount`, with the owners of what is in `lowers` mapped.
 
             Raises:
@@ -106,7 +106,7 @@ class Overlay:
             os.mkdir(f"{folder}/work", 0o700)
             os.mkdir(f"{folder}/merged", 0o700)
 
-    def mount(self, folder: str, lowers: list[str]) -> str:
+    def mount(self, folder: str, lowers: list[str], label: str) -> str:
         target = f"{folder}/merged"
         base = os.path.dirname(folder)
         for absolute in (True, False):
@@ -117,6 +117,7 @@ class Overlay:
                 empty = f"{folder}/empty"
                 os.makedirs(empty, exist_ok=True)
                 data = f"lowerdir={empty if absolute else own + '/empty'},upperdir={own}/diff,workdir={own}/work"
+            data += calls.context_option(label)
             if self.program:
                 self._fuse(target, base, data)
                 return target
@@ -132,7 +133,7 @@ class Overlay:
             _in_folder(base, target, data)
         return target
 
-    def mount_shifted(self, folder: str, lowers: list[str], owners: Owners) -> str:
+    def mount_shifted(self, folder: str, lowers: list[str], owners: Owners, label: str) -> str:
         if self.program or self._unprivileged:
             raise Unsupported("id-mapped layers need overlayfs, and the host's root")
         own_root(f"{folder}/diff", owners)
@@ -148,6 +149,7 @@ class Overlay:
                 calls.bind_shifted(f"{lower}/diff", f"{shifted}/{number}", userns)
                 names.append(f"{shifted}/{number}")
             data = f"lowerdir={':'.join(names)},upperdir={folder}/diff,workdir={folder}/work,index=off,redirect_dir=off"
+            data += calls.context_option(label)
             if len(data) >= _PAGE:
                 raise Unsupported(f"{len(lowers)} layers are too many for id-mapped mounts")
             calls.mount("overlay", target, "overlay", 0, data)
@@ -205,16 +207,20 @@ class Vfs:
             return
         copy_tree(f"{parent}/diff", f"{folder}/diff")
 
-    def mount(self, folder: str, lowers: list[str]) -> str:
+    def mount(self, folder: str, lowers: list[str], label: str) -> str:
+        if label:
+            from podling.linux import selinux
+
+            selinux.relabel(f"{folder}/diff", label)
         return f"{folder}/diff"
 
-    def mount_shifted(self, folder: str, lowers: list[str], owners: Owners) -> str:
+    def mount_shifted(self, folder: str, lowers: list[str], owners: Owners, label: str) -> str:
         mark = f"{folder}/shifted"
         if not os.path.exists(mark):
             shift_tree(f"{folder}/diff", owners)
             with open(mark, "w") as file:
                 file.write(owners.key)
-        return f"{folder}/diff"
+        return self.mount(folder, lowers, label)
 
     def mount_readonly(self, target: str, folders: list[str]) -> None:
         calls.mount(folders[0], target, "", calls.MS_BIND)
@@ -302,7 +308,7 @@ def choose(folder: str, wanted: str, program: str = "") -> Driver:
         for name in ("1", "2"):
             overlay.prepare(f"{trial}/{name}", None, writable=True)
         try:
-            overlay.mount(f"{trial}/2", [f"{trial}/1"])
+            overlay.mount(f"{trial}/2", [f"{trial}/1"], "")
             overlay.unmount(f"{trial}/2")
             return overlay
         except OSError as error:

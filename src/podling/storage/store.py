@@ -246,9 +246,9 @@ class Store:
         raise StateError(f"layer {key} has no recipe for its tar", hint="pull the image again")
 
     # -- mounting
-    def mount(self, key: int, owners: Owners | None = None) -> str:
+    def mount(self, key: int, owners: Owners | None = None, label: str = "") -> str:
         """Mount a container's writable layer, or count one more user of it; its root file system, with the owners of the
-        image's files mapped."""
+        image's files mapped, and all files with this SELinux label."""
         with self.locks.hold("layer", key):
             lowers = [self.folder(lower) for lower in self.chain(key)[1:]]
             users = self.database.value("SELECT mounts FROM layers WHERE key=?", key)
@@ -258,18 +258,20 @@ class Store:
             if not users or not self._is_mounted(root):
                 users = 0
                 root = (
-                    self._mount_shifted(key, lowers, owners) if owners else self.driver.mount(self.folder(key), lowers)
+                    self._mount_shifted(key, lowers, owners, label)
+                    if owners
+                    else self.driver.mount(self.folder(key), lowers, label)
                 )
             with self.database.write() as tx:
                 tx.update("layers", key, mounts=users + 1)
         return root
 
-    def _mount_shifted(self, key: int, lowers: list[str], owners: Owners) -> str:
+    def _mount_shifted(self, key: int, lowers: list[str], owners: Owners, label: str) -> str:
         try:
-            return self.driver.mount_shifted(self.folder(key), lowers, owners)
+            return self.driver.mount_shifted(self.folder(key), lowers, owners, label)
         except Unsupported:
             drivers.own_root(f"{self.folder(key)}/diff", owners)
-            return self.driver.mount(self.folder(key), [self._copy_shifted(lowers, owners)])
+            return self.driver.mount(self.folder(key), [self._copy_shifted(lowers, owners)], label)
 
     def _copy_shifted(self, lowers: list[str], owners: Owners) -> str:
         """A copy of all of an image's layers in one, with mapped owners; made once for each map, and gone with the image."""

@@ -109,3 +109,48 @@ def test_journal(podling: Podling) -> None:
     shown = subprocess.run(["journalctl", "-o", "cat", "CONTAINER_TAG=mine"], capture_output=True, text=True).stdout
     assert shown.split() == ["one", "two"]
     assert podling.ok("logs", "--tail", "1", "c", "--since", "1h") in ("", "one")
+
+
+@pytest.fixture
+def units() -> Iterator[Podling]:
+    """Our units, and the command that they call, on root's own store."""
+    command = Path("/usr/local/bin/podling")
+    command.write_text('#!/bin/sh\nexport PYTHONPATH=/src/src HOME=/root\nexec python3 -m podling "$@"\n')
+    command.chmod(0o755)
+    names = []
+    for path in Path("/src/systemd").iterdir():
+        (Path("/etc/systemd/system") / path.name).write_text(path.read_text())
+        names.append(path.name)
+    _systemctl("daemon-reload")
+    engine = Podling("/var/lib/podling")
+    engine.flags = []
+    engine.ok("pull", "-q", IMAGE)
+    yield engine
+    _systemctl("stop", *names)
+    for name in names:
+        (Path("/etc/systemd/system") / name).unlink()
+    _systemctl("daemon-reload")
+    engine("rm", "-f", "-t0", "-a")
+    command.unlink()
+
+
+@pytest.mark.xdist_group("units")
+def test_what_ran_runs_again_after_a_boot(units: Podling) -> None:
+    for name, policy in (("always", "always"), ("stopped", "unless-stopped"), ("once", "no")):
+        units.ok("run", "-d", "--name", name, f"--restart={policy}", NONE, IMAGE, "sleep", "1000")
+    units.ok("stop", "-t0", "stopped")
+    for pid in units.ok("inspect", "--format", "{{.State.ConmonPid}} {{.State.Pid}}", "always", "once").split():
+        subprocess.run(["kill", "-9", pid], check=False)
+    Path("/run/podling/boot").write_text("another")  # as after a boot, when nothing of ours is in /run
+    subprocess.run(["systemctl", "start", "podling-restart"], check=True)
+    assert units.ok("ps", "--format", "{{.Names}}") == "always"
+
+
+@pytest.mark.xdist_group("units")
+def test_the_socket_and_the_updates(units: Podling) -> None:
+    subprocess.run(["systemctl", "start", "podling.socket"], check=True)
+    ask = ["curl", "-s", "--max-time", "60", "--unix-socket", "/run/podman/podman.sock", "http://d/_ping"]
+    assert subprocess.run(ask, capture_output=True, text=True).stdout == "OK"
+    subprocess.run(["systemctl", "start", "podling-auto-update.service"], check=True)
+    assert _systemctl("show", "-P", "Result", "podling-auto-update") == "success"
+    subprocess.run(["systemctl", "start", "podling-auto-update.timer"], check=True)

@@ -167,7 +167,7 @@ CREATE_FLAGS = (
         "security-opt",
         "",
         "list",
-        "Security option: seccomp=, no-new-privileges, apparmor=, mask=, unmask=, proc-opts=",
+        "Security option: seccomp=, no-new-privileges, apparmor=, label=, mask=, unmask=, proc-opts=",
     ),
     Flag("shm-size", "", "string", "Size of /dev/shm", "64m"),
     Flag("stop-signal", "", "string", "Signal that stops the container"),
