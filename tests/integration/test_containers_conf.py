@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from .conftest import IMAGE, Podling
+from .registry import Registry
 
 NONE = "--network=none"
 
@@ -117,6 +119,52 @@ def test_unknown_keys_and_broken_files(podling: Podling, conf: Callable[[str], N
     conf("[containers]\ninit = 7\n")
     assert "containers.init is neither true nor false" in podling.fails(125, "create", NONE, IMAGE)
     assert podling.ok("version", "--format", "{{.Client.Version}}")
+
+
+def test_programs_and_places(podling: Podling, conf: Callable[[str], None], tmp_path: Path) -> None:
+    arch = podling.ok("info", "--format", "{{.Host.Arch}}")
+    conf(
+        f'[engine]\ntmp_dir = "{tmp_path}/tmp"\nconmon_env_vars = ["SEEN=by conmon"]\nno_pivot_root = true\n'
+        f'platform_to_oci_runtime = {{"{arch}" = "runc"}}\n[containers]\nkeyring = false\n'
+    )
+    podling.ok("run", "-d", "--name", "c", NONE, IMAGE, "sleep", "1000")
+    pid = podling.ok("inspect", "--format", "{{.State.ConmonPid}}", "c")
+    assert b"SEEN=by conmon" in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0")
+    command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
+    assert {b"--no-pivot", b"--no-new-keyring"} <= set(command) and f"{tmp_path}/tmp/exits".encode() in command
+    podling.ok("create", "--name", "d", NONE, "--platform", f"linux/{arch}", "--pull=never", IMAGE)
+    assert podling.ok("inspect", "--format", "{{.OCIRuntime}}", "d") == "runc"
+    podling.ok("rm", "-f", "-t0", "c", "d")
+
+
+def test_how_images_are_pushed(podling: Podling, conf: Callable[[str], None], tmp_path: Path) -> None:
+    (tmp_path / "registry").mkdir()
+    registry = Registry(tmp_path / "registry")
+    try:
+        name = f"{registry.host}/kept:1"
+
+        def pushed(*flags: str) -> set[str]:
+            podling.ok("push", "-q", "--tls-verify=false", *flags, IMAGE, name)
+            argv = ["skopeo", "inspect", "--raw", "--tls-verify=false", f"docker://{name}"]
+            document = json.loads(subprocess.run(argv, capture_output=True, check=True).stdout)
+            return {entry["mediaType"] for entry in document["layers"]}
+
+        conf('[engine]\ncompression_format = "zstd"\ncompression_level = 3\n')
+        assert pushed("--force-compression") == {"application/vnd.oci.image.layer.v1.tar+zstd"}
+        conf('[engine]\ncompression_format = "zstd"\nimage_default_format = "v2s2"\nmulti_image_archive = true\n')
+        assert pushed() == {"application/vnd.docker.image.rootfs.diff.tar.gzip"}
+        podling.ok("tag", IMAGE, "localhost/twice")
+        podling.ok("save", "-q", "--format=oci-archive", "-o", str(tmp_path / "both.tar"), IMAGE, "localhost/twice")
+    finally:
+        registry.stop()
+        podling.ok("rmi", "localhost/twice")
+
+
+def test_files_of_networks(podling: Podling, conf: Callable[[str], None], tmp_path: Path) -> None:
+    conf(f'[engine]\nenable_port_reservation = false\n[network]\nnetwork_config_dir = "{tmp_path}/nets"\n')
+    podling.ok("network", "create", "pt-elsewhere")
+    assert (tmp_path / "nets/pt-elsewhere.json").exists()
+    podling.ok("network", "rm", "pt-elsewhere")
 
 
 def test_modules(podling: Podling, tmp_path: Path) -> None:

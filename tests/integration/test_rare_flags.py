@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import subprocess
 import tarfile
 import time
@@ -516,3 +517,51 @@ def test_events_with_everything(podling: Podling, tmp_path: Path) -> None:
         created["Attributes"]
     )
     assert "health_status" not in [json.loads(line)["Status"] for line in shown]
+
+
+# -- flags of the engine
+def test_where_results_go(podling: Podling, tmp_path: Path) -> None:
+    assert podling("--out", str(tmp_path / "out"), "version", "--format", "{{.Client.Version}}").stdout == ""
+    assert (tmp_path / "out").read_text().strip() == podling.ok("version", "--format", "{{.Client.Version}}")
+    assert podling("--noout", "images").stdout == ""
+    assert "--out" in podling.fails(125, "--out", str(tmp_path / "no/such"), "images")
+
+
+def test_dockers_names(podling: Podling, place: Place, tmp_path: Path) -> None:
+    done = podling("-H", "unix:///nowhere/sock", "ps")
+    assert "/nowhere/sock" in done.stderr or "for the service to choose" in done.stderr
+    bare = Podling(podling.root)
+    bare.flags = []
+    assert "/nowhere/sock" in bare.fails(125, "--host", "unix:///nowhere/sock", "ps")
+    assert "not found" in bare.fails(125, "--context", "nosuch", "ps")
+    podling.ok("--context=default", "ps")
+    (tmp_path / "config.json").write_text(place.auth.read_text())
+    podling.ok("--config", str(tmp_path), "pull", "-q", *place.trust, f"{place.host}/team/box:1")
+    podling.ok("rmi", f"{place.host}/team/box:1")
+
+
+def test_places_of_networks_and_registries(podling: Podling, registry: Registry, tmp_path: Path) -> None:
+    flag = f"--network-config-dir={tmp_path}/nets"
+    podling.ok(flag, "network", "create", "pt-own")
+    assert (tmp_path / "nets/pt-own.json").exists()
+    assert "pt-own" not in podling.ok("network", "ls", "-q").split()
+    podling.ok(flag, "network", "rm", "pt-own")
+    (tmp_path / "registries.conf").write_text(f'[[registry]]\nlocation = "{registry.host}"\nblocked = true\n')
+    error = podling.fails(125, "--registries-conf", str(tmp_path / "registries.conf"), "pull", f"{registry.host}/x:1")
+    assert "blocked" in error
+    assert "no such program" in podling.fails(
+        125, "--network-cmd-path=/no/such", "run", "--rm", "--network=slirp4netns", IMAGE, "true"
+    )
+
+
+def test_syslog(podling: Podling, tmp_path: Path) -> None:
+    if os.path.exists("/dev/log"):
+        pytest.skip("somebody listens at /dev/log")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listener:
+        listener.bind("/dev/log")
+        try:
+            listener.settimeout(10)
+            podling.fails(125, "--syslog", "start", "nosuch")
+            assert b"podling" in (said := listener.recv(4096)) and b"nosuch" in said
+        finally:
+            os.unlink("/dev/log")

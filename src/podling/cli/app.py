@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 #: global flags about the host where the containers are
 _HOSTS_OWN = (
     "root", "runroot", "tmpdir", "runtime", "runtime-flag", "conmon", "storage-driver", "storage-opt", "cgroup-manager", "hooks-dir",
-    "cdi-spec-dir", "network-backend", "events-backend",
+    "cdi-spec-dir", "network-backend", "network-cmd-path", "network-config-dir", "events-backend",
 )  # fmt: skip
 _LEVELS = ("trace", "debug", "info", "warn", "warning", "error", "fatal", "panic")
 
@@ -49,6 +49,7 @@ class App:
                 root=o.root, runroot=o.runroot, tmpdir=o.tmpdir, runtime=o.runtime, runtime_flags=o.runtime_flag, conmon=o.conmon,
                 storage_driver=o.storage_driver, storage_opts=o.storage_opt, cgroup_manager=o.cgroup_manager, log_level=o.log_level,
                 hooks_dirs=o.hooks_dir, cdi_dirs=o.cdi_spec_dir, network_backend=o.network_backend, events_backend=o.events_backend,
+                network_cmd_path=o.network_cmd_path, network_config_dir=o.network_config_dir,
             )  # fmt: skip
             self._engine = Engine(
                 settings, warn=self.warn, progress=self.progress, meter=self._meter if self._bars else None,
@@ -112,6 +113,8 @@ class App:
         write(1, text + "\n")
 
     def warn(self, text: str) -> None:
+        if self.options.syslog:
+            to_syslog(text, warning=True)
         if _LEVELS.index(self.options.log_level) <= _LEVELS.index("warning"):
             write(2, f"WARN: {text}\n")
 
@@ -131,6 +134,8 @@ class App:
 
     def error(self, error: Exception) -> None:
         self._end_bars()
+        if self.options.syslog:
+            to_syslog(str(error))
         write(2, describe(error))
 
     # -- a person at a terminal
@@ -182,6 +187,14 @@ def describe(error: Exception) -> str:
     text = f"Error: {error}\n"
     hint = getattr(error, "hint", "")
     return text + (f"Hint: {hint}\n" if hint else "")
+
+
+def to_syslog(text: str, *, warning: bool = False) -> None:
+    """--syslog; nothing where nobody listens."""
+    import syslog
+
+    syslog.openlog("podling", syslog.LOG_PID)
+    syslog.syslog(syslog.LOG_WARNING if warning else syslog.LOG_ERR, text)
 
 
 def write(fd: int, text: str) -> None:

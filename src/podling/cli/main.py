@@ -38,7 +38,7 @@ def _flush() -> None:
 
 def run(argv: list[str]) -> int:
     """Run one command line; its exit code."""
-    from podling.cli.app import App, describe, write
+    from podling.cli.app import App, describe, to_syslog, write
     from podling.errors import PodlingError
 
     options: Args | None = None
@@ -79,6 +79,8 @@ def run(argv: list[str]) -> int:
         except UsageError as error:
             write(2, describe(error) + f"See 'podling {path} --help'\n")
             return 125
+        if options.noout or options.out:
+            _redirect(options.out)
         app = App(options, path, argv)
         return command.run(app, args) or 0
     except PodlingError as error:
@@ -86,6 +88,8 @@ def run(argv: list[str]) -> int:
             import traceback
 
             traceback.print_exc()
+        if options is not None and options.syslog:
+            to_syslog(str(error))
         write(2, describe(error))
         return error.exit_code
     except KeyboardInterrupt:
@@ -107,6 +111,18 @@ def run(argv: list[str]) -> int:
     finally:
         if app is not None:
             app.close()
+
+
+def _redirect(path: str) -> None:
+    """--out FILE, --noout: standard output goes there, of this process and of those that it starts."""
+    try:
+        file = os.open(path or "/dev/null", os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o644)
+    except OSError as error:
+        from podling.cli.flags import UsageError
+
+        raise UsageError(f"--out {path}: {error.strerror}") from None
+    os.dup2(file, 1)
+    os.close(file)
 
 
 def _system_error(error: OSError) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from podling.cli.flags import Args, Flag, UsageError
 
 TYPE_CHECKING = False
@@ -11,16 +13,24 @@ if TYPE_CHECKING:
 GLOBAL_FLAGS = (
     Flag("cdi-spec-dir", "", "list", "Folder with files that describe CDI devices", value="path", inherited=True),
     Flag("cgroup-manager", "", "string", 'Cgroup manager to use ("cgroupfs"|"systemd")', inherited=True),
+    Flag("config", "", "string", "Folder with the config.json that holds credentials (DOCKER_CONFIG)", value="path"),
     Flag("conmon", "", "string", "Path of the conmon binary", value="path", inherited=True),
     Flag("connection", "c", "string", "Work at the service of this connection", value="name"),
+    Flag("context", "", "string", "Docker's name for --connection", hidden=True),
     Flag("debug", "D", "bool", "The same as --log-level=debug", hidden=True),
     Flag("events-backend", "", "string", 'Where events are kept ("database"|"file"|"journald"|"none")', inherited=True),
     Flag("help", "h", "bool", "Show this help"),
     Flag("hooks-dir", "", "list", "Folder with OCI hooks", value="path", inherited=True),
+    Flag("host", "H", "string", "Docker's name for --url", hidden=True),
     Flag("identity", "", "string", "The ssh key for the service (CONTAINER_SSHKEY)", value="path"),
     Flag("log-level", "", "string", "Log from this level on: trace, debug, info, warn, error, fatal, panic", "warn", inherited=True),
     Flag("module", "", "list", "Read this file of settings on top of containers.conf"),
     Flag("network-backend", "", "string", 'Who sets up bridges ("native"|"netavark")', inherited=True),
+    Flag("network-cmd-path", "", "string", "Path of the slirp4netns binary", value="path", inherited=True),
+    Flag("network-config-dir", "", "string", "Folder with the files of networks", value="path", inherited=True),
+    Flag("noout", "", "bool", "Print no results", hidden=True),
+    Flag("out", "", "string", "Write results to a file instead of standard output", value="file"),
+    Flag("registries-conf", "", "string", "Another registries.conf (CONTAINERS_REGISTRIES_CONF)", value="path", hidden=True),
     Flag("remote", "r", "bool", "Work at a service instead of in this process"),
     Flag("root", "", "string", "Path to the folder that holds images, containers and the database", value="path", inherited=True),
     Flag("runroot", "", "string", "Path to the folder that holds runtime state, void after a reboot", value="path", inherited=True),
@@ -28,6 +38,8 @@ GLOBAL_FLAGS = (
     Flag("runtime-flag", "", "list", "Add a global flag for the OCI runtime", inherited=True),
     Flag("storage-driver", "", "string", 'Storage driver ("overlay"|"vfs")', inherited=True),
     Flag("storage-opt", "", "list", "Option of the storage driver, such as overlay.mount_program=PATH", inherited=True),
+    Flag("ssh", "", "string", 'How ssh is spoken ("native": the ssh command, as always here)', "native", hidden=True),
+    Flag("syslog", "", "bool", "Send warnings and errors to syslog too", inherited=True),
     Flag("tls-ca", "", "string", "The authority that the service's certificate is checked against (PEM)", value="path"),
     Flag("tls-cert", "", "string", "Our certificate for the service (PEM)", value="path"),
     Flag("tls-key", "", "string", "The key of our certificate (PEM)", value="path"),
@@ -234,6 +246,16 @@ def check_globals(options: Args) -> None:
     """What the engine's own flags say must make sense."""
     if options.debug:
         options.__dict__["log_level"] = "debug"
+    given = options.__dict__
+    if options.host and not options.url:
+        given["url"] = options.host
+    if options.context not in ("", "default") and not options.connection:
+        given["connection"] = options.context
+    for name, variable in (("config", "DOCKER_CONFIG"), ("registries_conf", "CONTAINERS_REGISTRIES_CONF")):
+        if given[name]:
+            os.environ[variable] = given[name]
+    if options.ssh not in ("native", "golang"):
+        raise UsageError(f"--ssh {options.ssh!r}: not one of native, golang")
     if options.log_level not in LOG_LEVELS:
         raise UsageError(
             f"log level {options.log_level!r} is not supported", hint=f"the levels are {', '.join(LOG_LEVELS)}"

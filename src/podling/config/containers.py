@@ -69,6 +69,9 @@ class Configuration:
         value = self._sections.get(section, {}).get(key)
         return default if value is None or value == "" else value
 
+    def set(self, section: str, key: str, value: Any) -> None:
+        self._sections.setdefault(section, {})[key] = value
+
     def texts(self, section: str, key: str) -> list[str]:
         """A list of strings."""
         value = self.get(section, key, [])
@@ -167,6 +170,11 @@ def load() -> Configuration:
     if _loaded is None:
         _loaded = _load(files())
     return _loaded
+
+
+def override(section: str, key: str, value: str) -> None:
+    """What a flag says counts for this process, whatever the files say."""
+    load().set(section, key, value)
 
 
 def forget() -> None:

@@ -36,6 +36,9 @@ class Settings(Record):
     #: folders with OCI hooks and with CDI files; none: the usual ones
     hooks_dirs: list[str] = []
     cdi_dirs: list[str] = []
+    #: instead of what containers.conf says
+    network_cmd_path: str = ""
+    network_config_dir: str = ""
     #: where events are kept; "": what containers.conf says, or else the database
     events_backend: str = ""
 
@@ -49,11 +52,15 @@ class Settings(Record):
             default_root, default_runroot = "/var/lib/podling", "/run/podling"
         root = os.path.abspath(self.root or default_root)
         runroot = os.path.abspath(self.runroot or default_runroot)
-        tmpdir = os.path.abspath(self.tmpdir) if self.tmpdir else os.path.join(runroot, "tmp")
         driver = self.storage_driver or os.environ.get("STORAGE_DRIVER", "")
         if driver and driver not in DRIVERS:
             raise InvalidInput(f"unknown storage driver {driver!r}", hint=f"the drivers are {', '.join(DRIVERS)}")
+        if self.network_cmd_path:
+            containers.override("engine", "network_cmd_path", self.network_cmd_path)
+        if self.network_config_dir:
+            containers.override("network", "network_config_dir", os.path.abspath(self.network_config_dir))
         conf = containers.load()
+        tmpdir = os.path.abspath(self.tmpdir or conf.text("engine", "tmp_dir") or f"{runroot}/tmp")
         for text in conf.texts("engine", "env"):
             name, _, value = text.partition("=")
             os.environ.setdefault(name, value)
@@ -113,6 +120,10 @@ class Settings(Record):
         flags += [f"--storage-opt={option}" for option in self.storage_opts]
         flags += [f"--hooks-dir={folder}" for folder in self.hooks_dirs]
         flags += [f"--cdi-spec-dir={folder}" for folder in self.cdi_dirs]
+        if self.network_cmd_path:
+            flags.append(f"--network-cmd-path={self.network_cmd_path}")
+        if self.network_config_dir:
+            flags.append(f"--network-config-dir={os.path.abspath(self.network_config_dir)}")
         if self.events_backend != "database":
             flags.append(f"--events-backend={self.events_backend}")
         if self.network_backend:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from podling.config import containers
 from podling.errors import InvalidInput, StateError
 from podling.oci import json
 from podling.oci.image import (
@@ -43,6 +44,17 @@ class WriteOptions(Record):
     force: bool = False
     encrypt_keys: list[str] = []
     encrypt_layers: list[int] = []
+
+    def fill(self) -> None:
+        """What was not asked for, from containers.conf: of an image that goes to a registry."""
+        conf = containers.load()
+        if not self.format:
+            self.format = conf.text("engine", "image_default_format")
+        if not self.compression:
+            wanted = conf.text("engine", "compression_format")
+            self.compression = "" if wanted.startswith("zstd") and self.format not in ("", "oci") else wanted
+            level = conf.number("engine", "compression_level", -1)
+            self.level = level if self.level is None and level >= 0 else self.level
 
     def check(self) -> None:
         """InvalidInput where two options cannot go together."""

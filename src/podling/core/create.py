@@ -83,6 +83,9 @@ def _create(ctx: Context, options: CreateOptions, made_with: pods.Pod | None = N
         image_config = images.config_of(ctx, image.id).get("config") or {}
     config = build_config(ctx, options, image_config, lambda: top_ids_of(ctx, image))
     config.rootfs = rootfs
+    if options.platform:
+        runtimes = conf.load().get("engine", "platform_to_oci_runtime") or {}
+        config.runtime = str(runtimes.get(options.platform.removeprefix("linux/"), config.runtime))
     if image:
         config.image_id = image.id
         config.image = _shown_name(options.image, image)

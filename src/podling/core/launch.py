@@ -408,7 +408,7 @@ def port_mappings(config: ContainerConfig) -> list[dict[str, Any]]:
 def _reserve(container: Container) -> list[int]:
     """Sockets on the ports that are to be published."""
     mappings = port_mappings(container.config)
-    if not mappings:
+    if not mappings or not (outer_uid() or containers.load().flag("engine", "enable_port_reservation", default=True)):
         return []
     from podling.network import ports
 

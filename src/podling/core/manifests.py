@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from podling.config import containers
 from podling.core import image_removal, images
 from podling.core.access import client_for, connect, push_client
 from podling.core.copy import WriteOptions, write_image
@@ -379,9 +380,12 @@ def push_list(
     from podling.registry.transports import split
     from podling.registry.writers import RegistryDestination
 
+    place = split(target) if target else None
+    if place is None:
+        options.fill()
+        add_compression = add_compression or containers.load().texts("engine", "add_compression")
     options.check()
     image = find(ctx, name)
-    place = split(target) if target else None
     if place:
         with FileDestination(ctx, place) as destination:
             if not destination.takes_indexes:

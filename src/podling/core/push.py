@@ -40,6 +40,8 @@ def push(
     """
     from podling.registry.transports import split
 
+    if not (target and split(target)):
+        options.fill()
     options.check()
     image = images.find(ctx, name)
     if image.kind == "index":

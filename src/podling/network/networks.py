@@ -30,6 +30,9 @@ DEFAULT = "podman"
 
 def folder() -> str:
     """Where the networks' files are, Podman's too: root's, or the user's."""
+    chosen = containers.load().text("network", "network_config_dir")
+    if chosen:
+        return chosen
     uid = outer_uid()
     if not uid:
         return "/etc/containers/networks"

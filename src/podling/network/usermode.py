@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import time
 
+from podling.config import containers
 from podling.config.settings import find_program, user_folder
 from podling.errors import InvalidInput, PortInUse, RuntimeFailed
 from podling.linux.proc import outer_uid, start_time
@@ -124,7 +125,7 @@ def start_slirp(folder: str, netns: str, ports: list[dict[str, Any]], options: l
     Raises:
         ProgramMissing, PortInUse, InvalidInput: an unknown option.
     """
-    program = find_program("slirp4netns")
+    program = find_program(containers.load().text("engine", "network_cmd_path") or "slirp4netns")
     own = ["--enable-sandbox", "--enable-seccomp"]
     values = dict(option.partition("=")[::2] for option in options)
     unknown = values.keys() - {

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import time
 
+from podling.config import containers
 from podling.config.settings import Settings, find_program
 from podling.errors import RuntimeFailed, Unsupported
 from podling.linux.proc import is_alive
@@ -158,11 +159,15 @@ def exit_command(settings: Settings, bundle: Bundle, container: str) -> list[str
 
 def _environment() -> dict[str, str]:
     """What conmon, and the clean-up that it starts, need of our environment; it stays in memory as long as the container."""
-    return {
+    ours = {
         name: value
         for name, value in os.environ.items()
         if name in _PASSED_ENV or name.startswith(("LC_", "CONTAINERS_", "_CONTAINERS_"))
     }
+    for text in containers.load().texts("engine", "conmon_env_vars"):
+        name, _, value = text.partition("=")
+        ours[name] = value
+    return ours
 
 
 def _base_arguments(settings: Settings, runtime: OCIRuntime, runtime_flags: list[str]) -> list[str]:
@@ -221,6 +226,11 @@ def create(
         arguments.append("-i")
     if config.timeout:
         arguments += ["--timeout", str(config.timeout)]
+    conf = containers.load()
+    if conf.flag("engine", "no_pivot_root"):
+        arguments.append("--no-pivot")
+    if not conf.flag("containers", "keyring", default=True):
+        arguments.append("--no-new-keyring")
     command = exit_command(settings, bundle, config.id)
     arguments += ["--exit-command", command[0]]
     for argument in command[1:]:

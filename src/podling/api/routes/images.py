@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from podling.api.docker import shapes as docker
 from podling.api.router import route
 from podling.api.routes.containers import change_list
+from podling.config import containers
 from podling.engine import shapes
 from podling.engine.catalogue import images as ops
 from podling.errors import InvalidInput, NoSuchImage
@@ -27,6 +28,8 @@ _HUB = "docker.io"
 
 def hub_name(name: str) -> str:
     """A name as Docker means it: without a registry it is Docker Hub's."""
+    if not containers.load().flag("engine", "compat_api_enforce_docker_hub", default=True):
+        return name
     head, slash, _ = name.partition("/")
     if slash and ("." in head or ":" in head or head == "localhost"):
         return name

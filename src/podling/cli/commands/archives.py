@@ -6,6 +6,7 @@ import os
 
 from podling.cli.command import Command
 from podling.cli.flags import Flag, UsageError
+from podling.config import containers
 from podling.engine.catalogue import images as ops
 
 TYPE_CHECKING = False
@@ -25,7 +26,8 @@ def _load(app: App, args: Args) -> int:
 
 
 def _save(app: App, args: Args) -> int:
-    if len(args.rest) > 1 and not args.multi_image_archive and args.format == "oci-archive":
+    several = args.multi_image_archive or containers.load().flag("engine", "multi_image_archive")
+    if len(args.rest) > 1 and not several and args.format == "oci-archive":
         raise UsageError("several images in one oci-archive need --multi-image-archive")
     app.quiet = args.quiet or not args.output
     if not args.output and os.isatty(1):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from podling.cli.command import Command
 from podling.cli.flags import Flag, UsageError
+from podling.config import containers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,8 +32,9 @@ def _service(app: App, args: Args) -> int:
         raise UsageError("the service needs the Python package aiohttp", hint="pip install aiohttp") from None
     import os
 
+    seconds = args.time if "time" in args.given else containers.load().number("engine", "service_timeout", int(_TIME))
     try:
-        idle = float(args.time)
+        idle = float(seconds)
     except ValueError:
         raise UsageError(f"--time {args.time!r} is not a number of seconds") from None
     if idle < 0:
