@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import tarfile
@@ -565,3 +566,47 @@ def test_syslog(podling: Podling, tmp_path: Path) -> None:
             assert b"podling" in (said := listener.recv(4096)) and b"nosuch" in said
         finally:
             os.unlink("/dev/log")
+
+
+# -- system check
+def test_checking_a_store(fresh: Podling) -> None:
+    fresh.ok("pull", "-q", IMAGE)
+    fresh.ok("run", "--name", "base", NONE, IMAGE, "sh", "-c", "echo one >/one")
+    fresh.ok("commit", "-q", "base", "localhost/one")
+    fresh.ok("rm", "base")
+    fresh.ok("volume", "create", "kept")
+    fresh.ok("run", "--name", "user", NONE, "localhost/one", "touch", "/mine")
+    assert fresh.ok("system", "check") == fresh.ok("system", "check", "--quick") == ""
+    root = Path(fresh.root) / "root"
+    (file,) = root.glob("overlay/*/diff/one")
+    file.write_text("two\n")  # as long as it was
+    (root / "overlay/987").mkdir()
+    (root / "containers/lost").mkdir()
+    (root / "volumes/strayed").mkdir()
+    (root / "volumes/strayed/data").write_text("dear")
+    shutil.rmtree(root / "volumes/kept")
+    assert "content is not what it was" not in fresh("system", "check", "-q").stdout
+    done = fresh("system", "check")
+    assert done.returncode == 125 and "damage detected" in done.stderr and "--repair" in done.stderr
+    for text in (
+        "content is not what it was",
+        "image ",
+        "container ",
+        "overlay/987",
+        "containers/lost",
+        "volumes/strayed",
+        "volume kept",
+    ):
+        assert text in done.stdout, text
+    done = fresh("system", "check", "--repair")
+    assert done.returncode == 125 and "--force" in done.stderr  # the container is somebody's
+    assert (
+        not (root / "overlay/987").exists()
+        and not (root / "containers/lost").exists()
+        and (root / "volumes/kept").is_dir()
+    )
+    assert (root / "volumes/strayed/data").read_text() == "dear" and "strayed" in fresh.ok("volume", "ls", "-q").split()
+    fresh.ok("system", "check", "--force")
+    assert fresh.ok("ps", "-aq") == "" and "localhost/one" not in fresh.ok("images")
+    assert fresh.ok("system", "check", "--max", "0s") == ""
+    fresh.ok("run", "--rm", NONE, IMAGE, "true")

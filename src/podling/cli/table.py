@@ -200,6 +200,7 @@ COMMANDS["system connection rename"] = ("connections", "RENAME", "Give a service
 for _short, _long in (("ls", "list"), ("rm", "remove"), ("mv", "rename")):
     COMMANDS[f"system connection {_short}"] = COMMANDS[f"system connection {_long}"]
 COMMANDS["system service"] = ("service", "SERVICE", "Serve the REST API")
+COMMANDS["system check"] = ("care", "CHECK", "Check whether database and files agree")
 COMMANDS["system migrate"] = ("care", "MIGRATE", "Stop all containers, and let a user's namespace be made anew")
 COMMANDS["system reset"] = ("care", "RESET", "Remove everything")
 COMMANDS["system events"] = COMMANDS["events"]

@@ -1,4 +1,4 @@
-"""unshare, doctor; system reset and migrate."""
+"""unshare, doctor; system check, reset and migrate."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import os
 from podling.cli.command import Command
 from podling.cli.flags import Flag
 from podling.engine.catalogue import system as ops
-from podling.errors import PodlingError
+from podling.errors import PodlingError, StateError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from podling.cli.app import App
     from podling.cli.flags import Args
+    from podling.core.check import Damage
     from podling.core.doctor import Finding
 
 
@@ -62,6 +63,21 @@ def _migrate(app: App, args: Args) -> int:
     return 0
 
 
+def _check(app: App, args: Args) -> int:
+    found: list[Damage] = app.engine.call(
+        ops.CheckSystem(content=not args.quick, repair=args.repair or args.force, force=args.force, max_age=args.max)
+    )
+    for damage in found:
+        app.out(f"{damage.kind} {damage.id}: {damage.problem}" + (" (repaired)" if damage.repaired else ""))
+    left = [damage for damage in found if not damage.repaired]
+    if left:
+        raise StateError(
+            f"damage detected in local storage: {len(left)} of {len(found)} things are not repaired",
+            hint="--force repairs containers too" if args.repair else "--repair removes what is damaged",
+        )
+    return 0
+
+
 def _doctor(app: App, args: Args) -> int:
     findings: list[Finding] = app.engine.examine()
     if args.json:
@@ -86,6 +102,14 @@ UNSHARE = Command(
 RESET = Command(
     _reset, "[options]", "Removes everything that this store has: containers, images, volumes, networks, secrets.",
     Flag("force", "f", "bool", "Do not ask"), most=0, examples=("system reset --force",),
+)  # fmt: skip
+CHECK = Command(
+    _check, "[options]", "Compares database and files: layers by their content, images, containers, volumes.",
+    Flag("force", "f", "bool", "Repair, and remove containers of damaged images too"),
+    Flag("max", "m", "string", "Age of layers that nothing refers to, from which on they count", "24h", value="duration"),
+    Flag("quick", "q", "bool", "Do not read the content of layers"),
+    Flag("repair", "r", "bool", "Remove damaged images, and what nothing refers to"), most=0,
+    examples=("system check", "system check --quick", "system check --repair"),
 )  # fmt: skip
 MIGRATE = Command(
     _migrate, "[options]",

@@ -62,6 +62,17 @@ class ResetSystem(Operation):
     local: ClassVar = True
 
 
+class CheckSystem(Operation):
+    """Compare database and files. Unused layers count when they are older than `max_age`, a duration such as 24h."""
+
+    executor: ClassVar = "system:check"
+    local: ClassVar = True
+    content: bool = True
+    repair: bool = False
+    force: bool = False
+    max_age: str = "24h"
+
+
 class MigrateSystem(Operation):
     executor: ClassVar = "system:migrate"
     local: ClassVar = True

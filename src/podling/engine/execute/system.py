@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from podling.core.autoupdate import Update
+    from podling.core.check import Damage
     from podling.core.context import Context
     from podling.core.events import Event
     from podling.core.usage import Pruned, Usage
@@ -54,6 +55,13 @@ def reset(ctx: Context, op: ops.ResetSystem) -> None:
     from podling.core.care import reset
 
     reset(ctx)
+
+
+def check(ctx: Context, op: ops.CheckSystem) -> list[Damage]:
+    from podling.core.check import check
+    from podling.core.filters import duration
+
+    return check(ctx, quick=not op.content, repair=op.repair, force=op.force, max_age=duration(op.max_age))
 
 
 def migrate(ctx: Context, op: ops.MigrateSystem) -> list[str]:
