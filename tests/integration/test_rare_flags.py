@@ -610,3 +610,18 @@ def test_checking_a_store(fresh: Podling) -> None:
     assert fresh.ok("ps", "-aq") == "" and "localhost/one" not in fresh.ok("images")
     assert fresh.ok("system", "check", "--max", "0s") == ""
     fresh.ok("run", "--rm", NONE, IMAGE, "true")
+
+
+def test_what_every_container_gets(podling: Podling, tmp_path: Path) -> None:
+    (tmp_path / "keys/deep").mkdir(parents=True)
+    (tmp_path / "keys/deep/key").write_text("subscription")
+    (tmp_path / "one").write_text("file")
+    conf = tmp_path / "mounts.conf"
+    conf.write_text(f"# of this host\n{tmp_path}/keys:/run/secrets/keys\n{tmp_path}/one:/one\n/no/such:/none\n")
+    run = (f"--default-mounts-file={conf}", "run", "--rm", NONE, IMAGE, "sh", "-c")
+    assert podling.ok(
+        *run, "cat /run/secrets/keys/deep/key /one; echo changed >/run/secrets/keys/deep/key; ls /none || true"
+    ).startswith("subscriptionfile")
+    assert (tmp_path / "keys/deep/key").read_text() == "subscription"
+    conf.write_text("relative:/x\n")
+    assert f"{conf}:1" in podling.fails(125, *run, "true")

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 _HOSTS_OWN = (
     "root", "runroot", "tmpdir", "runtime", "runtime-flag", "conmon", "storage-driver", "storage-opt", "cgroup-manager", "hooks-dir",
     "cdi-spec-dir", "network-backend", "network-cmd-path", "network-config-dir", "events-backend",
+    "default-mounts-file",
 )  # fmt: skip
 _LEVELS = ("trace", "debug", "info", "warn", "warning", "error", "fatal", "panic")
 
@@ -49,7 +50,7 @@ class App:
                 root=o.root, runroot=o.runroot, tmpdir=o.tmpdir, runtime=o.runtime, runtime_flags=o.runtime_flag, conmon=o.conmon,
                 storage_driver=o.storage_driver, storage_opts=o.storage_opt, cgroup_manager=o.cgroup_manager, log_level=o.log_level,
                 hooks_dirs=o.hooks_dir, cdi_dirs=o.cdi_spec_dir, network_backend=o.network_backend, events_backend=o.events_backend,
-                network_cmd_path=o.network_cmd_path, network_config_dir=o.network_config_dir,
+                default_mounts_file=o.default_mounts_file, network_cmd_path=o.network_cmd_path, network_config_dir=o.network_config_dir,
             )  # fmt: skip
             self._engine = Engine(
                 settings, warn=self.warn, progress=self.progress, meter=self._meter if self._bars else None,

@@ -18,6 +18,7 @@ GLOBAL_FLAGS = (
     Flag("connection", "c", "string", "Work at the service of this connection", value="name"),
     Flag("context", "", "string", "Docker's name for --connection", hidden=True),
     Flag("debug", "D", "bool", "The same as --log-level=debug", hidden=True),
+    Flag("default-mounts-file", "", "string", "Another mounts.conf", value="path", hidden=True, inherited=True),
     Flag("events-backend", "", "string", 'Where events are kept ("database"|"file"|"journald"|"none")', inherited=True),
     Flag("help", "h", "bool", "Show this help"),
     Flag("hooks-dir", "", "list", "Folder with OCI hooks", value="path", inherited=True),

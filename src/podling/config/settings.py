@@ -39,6 +39,8 @@ class Settings(Record):
     #: instead of what containers.conf says
     network_cmd_path: str = ""
     network_config_dir: str = ""
+    #: instead of the usual mounts.conf
+    default_mounts_file: str = ""
     #: where events are kept; "": what containers.conf says, or else the database
     events_backend: str = ""
 
@@ -120,6 +122,8 @@ class Settings(Record):
         flags += [f"--storage-opt={option}" for option in self.storage_opts]
         flags += [f"--hooks-dir={folder}" for folder in self.hooks_dirs]
         flags += [f"--cdi-spec-dir={folder}" for folder in self.cdi_dirs]
+        if self.default_mounts_file:
+            flags.append(f"--default-mounts-file={os.path.abspath(self.default_mounts_file)}")
         if self.network_cmd_path:
             flags.append(f"--network-cmd-path={self.network_cmd_path}")
         if self.network_config_dir:

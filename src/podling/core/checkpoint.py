@@ -281,6 +281,10 @@ def restore(container: Container, options: RestoreOptions) -> Timing:
     folder = ctx.folder(container.id)
     begin = time.monotonic()
     _check_runtime(container)
+    if options.tcp_close and not ctx.runtime(container.config.runtime).knows("restore", "--tcp-close"):
+        raise Unsupported(
+            f"--tcp-close: this {container.config.runtime} cannot close connections", hint="crun can, built with CRIU"
+        )
     lifecycle.start_required(container)
     with container.lock():
         container.load()

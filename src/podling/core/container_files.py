@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from podling.config import containers
+from podling.config import containers, mounts_conf
 from podling.core import users
 from podling.core.containers import Container, find
 from podling.errors import InvalidInput
@@ -38,6 +38,9 @@ def write_files(container: Container, identity: users.Identity, status: dict[str
     _add_user(container, identity, put)
     if config.secrets:
         _put_secrets(container, files)
+    for source, target in mounts_conf.entries(container.ctx.settings.default_mounts_file):
+        if target not in files and target not in {mount.target for mount in config.mounts}:
+            files[target] = _copied(source, f"{folder}/default-mounts/{len(files)}")
     if config.ipc_mode == "shareable":
         files["/dev/shm"] = _shared_memory(folder, config.shm_size, config.security.mount_label)
         if container.owners:
@@ -229,6 +232,15 @@ def secret_env(container: Container) -> dict[str, str]:
         for use in container.config.secrets
         if use.kind == "env"
     }
+
+
+def _copied(source: str, place: str) -> str:
+    """A copy in the bundle: what a container writes there is its own."""
+    from podling.storage.drivers import copy_tree
+
+    os.makedirs(os.path.dirname(place), 0o700, exist_ok=True)
+    copy_tree(source, place)
+    return place
 
 
 def _filled(text: str, values: dict[str, str]) -> str:

@@ -54,7 +54,7 @@ def start(
     """
     ctx = container.ctx
     start_required(container)
-    with container.lock(), Ready():
+    with container.lock(), Ready(here=container.config.cgroups != "split"):
         from podling.core.launch import launch
 
         container.load()
@@ -114,7 +114,7 @@ def init(container: Container) -> None:
         WrongState: it runs, or was initialised already.
     """
     start_required(container)
-    with container.lock(), Ready():
+    with container.lock(), Ready(here=container.config.cgroups != "split"):
         from podling.core.launch import launch
 
         container.load()

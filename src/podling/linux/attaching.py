@@ -22,12 +22,17 @@ _TIMES = 50
 
 
 class Ready:
-    """`with Ready():` around the runtime's `create`. Where we may not write there, or there are no cgroups, nothing happens."""
+    """`with Ready():` around the runtime's `create`. Where we may not write there, or there are no cgroups, nothing happens; nor with
+    `here` false: when this process is about to go into another cgroup itself."""
+
+    def __init__(self, *, here: bool = True) -> None:
+        self._here = here
 
     def __enter__(self) -> Ready:
         self._over = allocate_lock()
         self._over.acquire()
-        _begin(self._over, _TIMES)
+        if self._here:
+            _begin(self._over, _TIMES)
         return self
 
     def __exit__(self, *_: object) -> None:

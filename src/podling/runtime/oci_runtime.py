@@ -115,6 +115,11 @@ class OCIRuntime:
         if outcome.code and not _is_gone(outcome.message):
             raise failure(f"{self.name} could not delete the container {container[:12]}", outcome.message)
 
+    def knows(self, command: str, flag: str) -> bool:
+        """Whether a command of the runtime has this flag, as its help says."""
+        outcome = run([self.path, command, "--help"], capture=True)
+        return flag.encode() in outcome.stdout + outcome.stderr
+
     def version(self) -> str:
         return run([self.path, "--version"], capture=True).stdout.decode("utf-8", "replace").strip()
 

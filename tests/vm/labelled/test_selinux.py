@@ -12,6 +12,7 @@ import pytest
 from tests.integration.conftest import IMAGE, Podling, podling, session_store
 
 __all__ = ["podling", "session_store"]
+pytestmark = pytest.mark.xdist_group("policy")
 NONE = "--network=none"
 SHOW = (IMAGE, "cat", "/proc/self/attr/current")
 
