@@ -456,8 +456,8 @@ def test_events_elsewhere(podling: Podling, tmp_path: Path) -> None:
     )
     podling.env["CONTAINERS_CONF"] = str(conf)
     try:
-        podling("run", "--name", "told", "--label", "a=b", NONE, IMAGE, "sh", "-c", "exit 3")  # fmt: skip
-        show = ("events", "--stream=false", "--filter", "container=told")
+        podling("run", "--name", "heard", "--label", "a=b", NONE, IMAGE, "sh", "-c", "exit 3")  # fmt: skip
+        show = ("events", "--stream=false", "--filter", "container=heard")
         eventually(lambda: "died" in podling.ok(*show, "--format", "{{.Status}}"))
         actions = podling.ok(*show, "--format", "{{.Status}}").split()
         assert actions[:2] == ["create", "init"] and "died" in actions
@@ -471,17 +471,17 @@ def test_events_elsewhere(podling: Podling, tmp_path: Path) -> None:
             following = subprocess.Popen(argv, env=podling.env, stdin=subprocess.DEVNULL, stdout=out)
         time.sleep(1)
         for number in range(20):  # the file loses its older half several times over
-            podling.ok("rename", "told" if not number else f"told{number - 1}", f"told{number}")
+            podling.ok("rename", "heard" if not number else f"heard{number - 1}", f"heard{number}")
         assert log.stat().st_size <= 2048 + 400
         eventually(lambda: len(seen.read_text().split()) >= 20)
         following.terminate()
         following.wait()
-        assert seen.read_text().split() == [f"told{number}" for number in range(20)]
+        assert seen.read_text().split() == [f"heard{number}" for number in range(20)]
         assert "log-rotation" in podling.ok("events", "--stream=false", "--format", "{{.Status}}")
     finally:
         del podling.env["CONTAINERS_CONF"]
     # the database has none of them
-    assert "told" not in podling.ok("events", "--stream=false", "--format", "{{.Name}}").split()
+    assert "heard" not in podling.ok("events", "--stream=false", "--format", "{{.Name}}").split()
 
 
 def test_events_nowhere(podling: Podling) -> None:

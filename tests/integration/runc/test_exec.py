@@ -1,0 +1,3 @@
+"""tests/integration/test_exec.py with runc."""
+
+from tests.integration.test_exec import *  # noqa: F403
