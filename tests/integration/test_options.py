@@ -102,7 +102,9 @@ def test_notifications(podling: Podling, tmp_path: Path, mode: str) -> None:
                 sock.recv(4096)
             return
         text = sock.recv(4096).decode()
-    conmon = json.loads(podling.ok("inspect", "c"))[0]["State"]["ConmonPid"]
+    document = json.loads(podling.ok("inspect", "c"))[0]
+    assert document["Config"]["sdNotifySocket"] == path
+    conmon = document["State"]["ConmonPid"]
     assert f"MAINPID={conmon}" in text
     assert ("READY=1" in text) == (mode != "container")
 

@@ -126,12 +126,26 @@ def test_much_data_and_many_connections(user: User, net: str) -> None:
     assert all(b"404" in sock.recv(1000) for sock in held)
     for sock in held:
         sock.close()
-    forwarder = next(pid for pid in _pids(user) if b"network.forward" in Path(f"/proc/{pid}/cmdline").read_bytes())
+    forwarder = next(pid for pid in _pids(user) if b"network.forward" in _command(pid))
     eventually(lambda: len(os.listdir(f"/proc/{forwarder}/fd")) < 20)
 
 
+def _command(pid: int) -> bytes:
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
+
+
 def _pids(user: User) -> list[int]:
-    return [int(name) for name in os.listdir("/proc") if name.isdigit() and os.stat(f"/proc/{name}").st_uid == user.uid]
+    found = []
+    for name in filter(str.isdigit, os.listdir("/proc")):
+        try:
+            if os.stat(f"/proc/{name}").st_uid == user.uid:
+                found.append(int(name))
+        except FileNotFoundError:  # it has just ended
+            continue
+    return found
 
 
 def test_connecting_later(user: User, net: str) -> None:

@@ -75,6 +75,7 @@ def build_config(
         chroot_dirs=[_chroot_dir(path) for path in options.chrootdirs],
         shm_size_systemd=parse.size(options.shm_size_systemd, "--shm-size-systemd") if options.shm_size_systemd else 0,
         sdnotify=_sdnotify(options),
+        sdnotify_socket=os.environ.get("NOTIFY_SOCKET", ""),
         attach=[stream.lower() for stream in options.attach],
         device_cgroup_rules=options.device_cgroup_rule,
         read_only=options.read_only,

@@ -306,6 +306,7 @@ def _config(config: ContainerConfig) -> dict[str, Any]:
         **({"Secrets": _secrets(config)} if config.secrets else {}),
         **({"ChrootDirs": config.chroot_dirs} if config.chroot_dirs else {}),
         "sdNotifyMode": config.sdnotify,
+        **({"sdNotifySocket": config.sdnotify_socket} if config.sdnotify_socket else {}),
         "Passwd": True,
     }
 

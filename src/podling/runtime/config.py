@@ -209,6 +209,8 @@ class ContainerConfig(Record):
     shm_size_systemd: int = 0
     #: container, conmon, healthy or ignore
     sdnotify: str = "container"
+    #: systemd's socket for notifications when it was created; who starts it may have another
+    sdnotify_socket: str = ""
     #: streams that `create --attach` named
     attach: list[str] = []
     pid_mode: str = "private"
