@@ -299,6 +299,7 @@ class Stream:
     def close(self) -> None:
         if not self._closed:
             self._closed = True
+            self._items = []  # who leaves wants no more of what has come already
             self._exchange.cancel()
             if not self._waiting:  # else the thread that waits sees the end, and closes
                 self._exchange.close()
