@@ -36,7 +36,8 @@ test-parts: parts $(VENV)/bin/python
 
 test: test-parts check ## install what tests need and run them all
 	@$(SUDO) ./tests/prepare-host
-	@$(SUDO) env PODLING_FLAGS_USED=$$(mktemp -d) PODLING_FLAGS_STRICT=$$PODLING_FLAGS_STRICT $(PYTHON) -m pytest -n auto --dist loadgroup
+	@used=$$(mktemp -d); $(SUDO) env PODLING_FLAGS_USED=$$used PODLING_FLAGS_STRICT=$$PODLING_FLAGS_STRICT $(PYTHON) -m pytest -n auto --dist loadgroup; \
+	code=$$?; $(SUDO) rm -rf "$$used"; exit $$code
 
 test-vm: test-parts ## run what needs systemd, cgroup v2 or CRIU in a guest: more of it than `make test` does
 	@$(SUDO) env PODLING_TEST_VM=1 $(PYTHON) -m pytest tests/vm -s

@@ -484,6 +484,19 @@ def test_events_elsewhere(podling: Podling, tmp_path: Path) -> None:
     assert "heard" not in podling.ok("events", "--stream=false", "--format", "{{.Name}}").split()
 
 
+def test_events_that_cannot_be_written(podling: Podling, tmp_path: Path) -> None:
+    """What they tell of has been done all the same, and stays whole."""
+    conf = tmp_path / "containers.conf"
+    conf.write_text('[engine]\nevents_logger = "file"\nevents_logfile_path = "/proc/nosuch/events.log"\n')
+    podling.env["CONTAINERS_CONF"] = str(conf)
+    try:
+        podling.ok("run", "-d", "--name", "c", NONE, IMAGE, "sleep", "100")
+        assert podling.ok("exec", "c", "echo", "whole") == "whole"
+        podling.ok("rm", "-f", "-t0", "c")
+    finally:
+        del podling.env["CONTAINERS_CONF"]
+
+
 def test_events_nowhere(podling: Podling) -> None:
     podling.ok("--events-backend=none", "run", "--rm", "--name", "silent", NONE, IMAGE, "true")
     assert "no events are kept" in podling.fails(125, "--events-backend=none", "events", "--stream=false")

@@ -69,7 +69,7 @@ def _layers(ctx: Context, found: list[Damage], *, quick: bool) -> set[int]:
             problem = "its folder is missing"
         elif chain_id and diff_id and not quick:
             problem = _content(ctx, key, diff_id)
-        if problem:
+        if problem and ctx.db.row("SELECT 1 FROM layers WHERE key=?", key):  # another command may be removing it
             broken.add(key)
             found.append(Damage(kind="layer", id=str(diff_id or key), problem=problem))
     for key, parent in parents.items():  # children come after their parents
@@ -144,9 +144,11 @@ def _volumes(ctx: Context, found: list[Damage], *, repair: bool) -> None:
             found.append(Damage(kind="volume", id=name, problem="its folder is missing", repaired=repair))
             if repair:
                 os.makedirs(folder, 0o755)
+    names = _names(f"{ctx.settings.root}/volumes")
     known = {name for (name,) in ctx.db.rows("SELECT name FROM volumes")}
-    for name in _names(f"{ctx.settings.root}/volumes"):
-        if name not in known:
+    going = _going(ctx)
+    for name in names:
+        if name not in known and f"volumes/{name}" not in going:
             damage = Damage(kind="folder", id=f"volumes/{name}", problem="is of no volume")
             if repair:  # it may hold what nobody wants to lose
                 with ctx.db.write() as tx:
@@ -156,15 +158,21 @@ def _volumes(ctx: Context, found: list[Damage], *, repair: bool) -> None:
 
 
 def _folders(ctx: Context, found: list[Damage], *, repair: bool) -> None:
-    """Folders of layers and containers that have no row. What is being made has an intent."""
+    """Folders of layers and containers that have no row. What is being made, or removed, has an intent.
+
+    The folders are listed before the rows are read, intents before layers: what another command has made meanwhile is not missed.
+    """
     driver = ctx.store.driver.name
-    layers = {str(key) for (key,) in ctx.db.rows("SELECT key FROM layers")}
-    intents = {str(key) for (key,) in ctx.db.rows("SELECT key FROM intents")}
-    containers = {id for (id,) in ctx.db.rows("SELECT id FROM containers")}
-    places = ((driver, layers | intents), ("containers", containers))
-    for place, known in places:
-        for name in _names(f"{ctx.settings.root}/{place}"):
-            if name in known or (place == driver and not name.isdigit()):
+    there = {place: _names(f"{ctx.settings.root}/{place}") for place in (driver, "containers")}
+    going = _going(ctx)
+    made = {str(key) for (key,) in ctx.db.rows("SELECT key FROM intents")}
+    known = {
+        driver: made | {str(key) for (key,) in ctx.db.rows("SELECT key FROM layers")},
+        "containers": {id for (id,) in ctx.db.rows("SELECT id FROM containers")},
+    }
+    for place, names in there.items():
+        for name in names:
+            if name in known[place] or f"{place}/{name}" in going or (place == driver and not name.isdigit()):
                 continue
             found.append(Damage(kind="folder", id=f"{place}/{name}", problem="nothing refers to it", repaired=repair))
             if repair:
@@ -172,6 +180,11 @@ def _folders(ctx: Context, found: list[Damage], *, repair: bool) -> None:
                     ctx.store.erase(int(name))
                 else:
                     remove_tree(f"{ctx.settings.root}/{place}/{name}")
+
+
+def _going(ctx: Context) -> set[str]:
+    """Folders, relative to the root, that are about to be removed."""
+    return {subject for (subject,) in ctx.db.rows("SELECT subject FROM intents WHERE kind='erase'")}
 
 
 def _names(folder: str) -> list[str]:

@@ -73,9 +73,15 @@ class FileLog(Log):
         self.limit = limit
 
     def write(self, events: list[EventRow]) -> None:
+        data = b"".join(json.dumps(_document(row)).encode() + b"\n" for row in events)
+        try:
+            self._append(data)
+        except OSError:  # a full disk must not fail what has been done and committed
+            return
+
+    def _append(self, data: bytes) -> None:
         import fcntl
 
-        data = b"".join(json.dumps(_document(row)).encode() + b"\n" for row in events)
         while True:
             file = self._open()
             try:

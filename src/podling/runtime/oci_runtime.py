@@ -91,6 +91,8 @@ class OCIRuntime:
         try:
             os.unlink(f"{folder}/exec.fifo")
             return os.write(fifo, b"\0") == 1
+        except OSError:  # it has died meanwhile
+            return False
         finally:
             os.close(fifo)
 
