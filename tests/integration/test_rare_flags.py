@@ -622,6 +622,7 @@ def test_checking_a_store(fresh: Podling) -> None:
     fresh.ok("system", "check", "--force")
     assert fresh.ok("ps", "-aq") == "" and "localhost/one" not in fresh.ok("images")
     assert fresh.ok("system", "check", "--max", "0s") == ""
+    assert "--max 'soon'" in fresh.fails(125, "system", "check", "--max", "soon")
     fresh.ok("run", "--rm", NONE, IMAGE, "true")
 
 

@@ -60,8 +60,13 @@ def reset(ctx: Context, op: ops.ResetSystem) -> None:
 def check(ctx: Context, op: ops.CheckSystem) -> list[Damage]:
     from podling.core.check import check
     from podling.core.filters import duration
+    from podling.errors import InvalidInput
 
-    return check(ctx, quick=not op.content, repair=op.repair, force=op.force, max_age=duration(op.max_age))
+    try:
+        max_age = duration(op.max_age)
+    except InvalidInput:
+        raise InvalidInput(f"--max {op.max_age!r}: not a duration", hint="such as 24h, or 90m") from None
+    return check(ctx, quick=not op.content, repair=op.repair, force=op.force, max_age=max_age)
 
 
 def migrate(ctx: Context, op: ops.MigrateSystem) -> list[str]:
