@@ -18,7 +18,7 @@ def reset(ctx: Context) -> None:
     The locks' folder stays to the end, so that a command which runs meanwhile fails clearly instead of writing into nothing.
     """
     from podling.core import networking, pods, removal, volumes
-    from podling.network import networks
+    from podling.network import native, networks
 
     for pod in pods.all_pods(ctx):
         try:
@@ -36,6 +36,8 @@ def reset(ctx: Context) -> None:
     for network in networks.every():
         if network["name"] != networks.DEFAULT:
             networking.remove(ctx, network["name"], force=True)
+        else:  # the network itself is built in; its bridge goes unless another store has containers on it
+            native.remove_bridge(network)
     settings = ctx.settings
     ctx.db.close()
     for folder in (settings.root, settings.tmpdir, settings.runroot):
