@@ -4,7 +4,7 @@ VENV ?= .venv
 PYTHON := $(VENV)/bin/python
 PARTS := python3-venv conmon crun netavark aardvark-dns passt uidmap catatonit fuse-overlayfs iptables nftables busybox-static \
 	libseccomp2 libnftables1 ca-certificates
-TEST_PARTS := systemd docker-registry apache2-utils openssl runc runsc skopeo iproute2 podman gpg gpg-agent openssh-server \
+TEST_PARTS := systemd slirp4netns docker-registry apache2-utils openssl runc runsc skopeo iproute2 podman gpg gpg-agent openssh-server \
 	criu qemu-system-x86 mmdebstrap e2fsprogs cpio docker-compose curl
 # the oldest interpreter that is new enough; Debian's own where there is one
 BASE := $(firstword $(wildcard /usr/bin/python3.1[1-9] /usr/bin/python3) python3)

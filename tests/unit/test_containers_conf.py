@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from podling.config import containers
+from podling.config import cached, containers
 from podling.errors import InvalidInput
 
 
@@ -18,7 +18,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setattr(containers, "_VENDOR", str(tmp_path / "vendor"))
     monkeypatch.setattr(containers, "_HOST", str(tmp_path / "host"))
     monkeypatch.setattr(containers, "_user_folder", lambda: str(tmp_path / "user"))
-    monkeypatch.setattr(containers, "_cache", lambda: str(tmp_path / "cache.json"))
+    monkeypatch.setattr(cached, "_place", lambda name: str(tmp_path / f"{name}.json"))
     for name in ("CONTAINERS_CONF", "CONTAINERS_CONF_OVERRIDE"):
         monkeypatch.delenv(name, raising=False)
     for name in ("vendor", "host", "user"):
@@ -37,7 +37,7 @@ def _text(section: str, **values: str) -> str:
 def test_nothing_there(folder: Path) -> None:
     conf = containers.load()
     assert conf.text("engine", "runtime", "crun") == "crun" and conf.warnings == []
-    assert not (folder / "cache.json").exists()
+    assert not (folder / "containers-conf.json").exists()
 
 
 def test_order(folder: Path) -> None:
@@ -127,11 +127,11 @@ def test_the_cache_notices_changes(folder: Path) -> None:
     path = folder / "host/containers.conf"
     path.write_text(_text("containers", tz='"one"'))
     assert containers.load().text("containers", "tz") == "one"
-    assert (folder / "cache.json").exists()
+    assert (folder / "containers-conf.json").exists()
     path.write_text(_text("containers", tz='"two"'))
     os.utime(path, ns=(1, 1))
     containers.forget()
     assert containers.load().text("containers", "tz") == "two"
-    (folder / "cache.json").write_text("{damaged")
+    (folder / "containers-conf.json").write_text("{damaged")
     containers.forget()
     assert containers.load().text("containers", "tz") == "two"

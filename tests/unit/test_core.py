@@ -15,6 +15,7 @@ from podling.engine.catalogue import containers, images, lists, system
 from podling.engine.catalogue.base import Operation
 from podling.errors import Conflict, InvalidInput, PodlingError
 from podling.network import ipam, names
+from podling.oci.sizes import size
 from podling.runtime import capabilities, logs, oci_runtime, seccomp
 from podling.runtime.attach import Keys, parse_detach_keys
 from podling.runtime.config import ContainerConfig, Port, Resources, Security
@@ -35,13 +36,13 @@ from podling.state.database import Database
     ],
 )
 def test_sizes(text: str, value: int) -> None:
-    assert parse.size(text, "--memory") == value
+    assert size(text, "--memory") == value
 
 
 @pytest.mark.parametrize("text", ["", "x", "1x", "m", "1mm", "-2", "1 m", "0x10"])
 def test_bad_sizes(text: str) -> None:
     with pytest.raises(InvalidInput):
-        parse.size(text, "--memory")
+        size(text, "--memory")
 
 
 @pytest.mark.parametrize(

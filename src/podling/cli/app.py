@@ -35,13 +35,13 @@ class App:
     @property
     def engine(self) -> Engine:
         if self._engine is None:
-            from podling.config import containers
+            from podling.config import containers, storage
             from podling.config.settings import Settings
             from podling.engine.local import Engine
 
             o = self.options
             containers.use_modules(o.module)
-            for text in containers.load().warnings:
+            for text in containers.load().warnings + storage.load().warnings:
                 self.warn(text)
             if self._works_elsewhere():
                 self._engine = self._remote()

@@ -1,4 +1,4 @@
-"""containers.conf (containers.conf(5)): the files, in their order, merged; and a cache, as parsing TOML costs more than a whole `ps`.
+"""containers.conf (containers.conf(5)): the files, in their order, merged.
 
 Read one after the other: `/usr/share/containers/containers.conf`, `/etc/containers/containers.conf`, the files of
 `containers.conf.d` beside them, the same of the user, modules, `$CONTAINERS_CONF_OVERRIDE`; with `$CONTAINERS_CONF` that file
@@ -9,9 +9,9 @@ from __future__ import annotations
 
 import os
 
+from podling.config import cached
 from podling.errors import InvalidInput
 from podling.linux.proc import outer_uid
-from podling.oci import json
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -186,38 +186,13 @@ def forget() -> None:
 def _load(paths: list[str]) -> Configuration:
     if not paths:
         return Configuration({}, [])
-    stamps = []
-    for path in paths:
-        try:
-            info = os.stat(path)
-        except OSError as error:
-            raise InvalidInput(f"{path}: {error.strerror}") from None
-        stamps.append([path, info.st_mtime_ns, info.st_size, info.st_ino])
-    cache = _cache()
-    try:
-        with open(cache) as file:
-            kept = json.loads(file.read())
-        if kept["stamps"] == stamps:
-            return Configuration(kept["sections"], kept["warnings"])
-    except (OSError, ValueError, KeyError, TypeError):
-        pass
+    kept = cached.read("containers-conf", paths, _parsed)
+    return Configuration(kept["sections"], kept["warnings"])
+
+
+def _parsed(paths: list[str]) -> dict[str, Any]:
     sections, warnings = _read(paths)
-    try:
-        with open(f"{cache}.{os.getpid()}", "w") as file:
-            file.write(json.dumps({"stamps": stamps, "sections": sections, "warnings": warnings}))
-        os.rename(f"{cache}.{os.getpid()}", cache)
-    except (OSError, ValueError):  # the next one tries again
-        pass
-    return Configuration(sections, warnings)
-
-
-def _cache() -> str:
-    uid = outer_uid()
-    if not uid:
-        return "/run/podling-containers-conf.json"
-    from podling.config.settings import user_folder
-
-    return f"{user_folder(uid)}/containers-conf.json"
+    return {"sections": sections, "warnings": warnings}
 
 
 def _read(paths: list[str]) -> tuple[dict[str, dict[str, Any]], list[str]]:
@@ -235,11 +210,11 @@ def _read(paths: list[str]) -> tuple[dict[str, dict[str, Any]], list[str]]:
             raise InvalidInput(f"{path}: {error}", hint="containers.conf(5) describes the file") from None
         for section, values in document.items():
             if section not in _KNOWN or not isinstance(values, dict):
-                warnings.append(f"{path}:{_line(text, section)}: unknown section [{section}]")
+                warnings.append(f"{path}:{cached.line_of(text, section)}: unknown section [{section}]")
                 continue
             for key, value in values.items():
                 if key not in _KNOWN[section]:
-                    warnings.append(f"{path}:{_line(text, key)}: unknown key {section}.{key}")
+                    warnings.append(f"{path}:{cached.line_of(text, key)}: unknown key {section}.{key}")
                     continue
                 _merge(sections.setdefault(section, {}), section, key, value, appends)
     return sections, warnings
@@ -256,11 +231,3 @@ def _merge(values: dict[str, Any], section: str, key: str, value: Any, appends: 
         values[key] = {**values.get(key, {}), **value}
     else:
         values[key] = value
-
-
-def _line(text: str, name: str) -> int:
-    """The line that a key or section is on; 1 when it cannot be told."""
-    import re
-
-    pattern = re.compile(rf"\s*(\[\s*)?[\"']?{re.escape(name)}[\"']?\s*(=|\]|\.)")
-    return next((number for number, line in enumerate(text.splitlines(), 1) if pattern.match(line)), 1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from podling.config import containers
+from podling.config import containers, storage
 from podling.errors import InvalidInput, ProgramMissing
 from podling.linux.proc import outer_uid
 from podling.oci.record import Record
@@ -52,8 +52,9 @@ class Settings(Record):
             default_root, default_runroot = f"{home}/podling", f"{user_folder(uid)}/run"
         else:
             default_root, default_runroot = "/var/lib/podling", "/run/podling"
-        root = os.path.abspath(self.root or default_root)
-        runroot = os.path.abspath(self.runroot or default_runroot)
+        stored = storage.load()
+        root = os.path.abspath(self.root or stored.root or default_root)
+        runroot = os.path.abspath(self.runroot or stored.runroot or default_runroot)
         driver = self.storage_driver or os.environ.get("STORAGE_DRIVER", "")
         if driver and driver not in DRIVERS:
             raise InvalidInput(f"unknown storage driver {driver!r}", hint=f"the drivers are {', '.join(DRIVERS)}")
@@ -89,6 +90,8 @@ class Settings(Record):
             cdi_dirs=self.cdi_dirs or conf.texts("engine", "cdi_spec_dirs"),
             events_backend=self._chosen_events_backend(conf.text("engine", "events_logger")),
         )
+        # a flag, even an empty one, replaces what the file has
+        values["storage_opts"] = [option for option in self.storage_opts or stored.options if option]
         values.update(root=root, runroot=runroot, tmpdir=tmpdir, storage_driver=driver, cgroup_manager=manager)
         return Settings.from_json(values)
 

@@ -12,6 +12,7 @@ from podling.core.options import CreateOptions
 from podling.errors import InvalidInput
 from podling.linux.proc import in_user_namespace
 from podling.oci import json
+from podling.oci.sizes import size
 from podling.runtime import cdi
 from podling.runtime.config import ContainerConfig, Mount, SecretUse, Security, UserNamespace
 from podling.runtime.spec import OWN_NETWORK
@@ -73,7 +74,7 @@ def build_config(
         devices=[parse.device(text) for text in options.device if not cdi.is_name(text)],
         cdi_devices=_cdi_devices(ctx, options),
         chroot_dirs=[_chroot_dir(path) for path in options.chrootdirs],
-        shm_size_systemd=parse.size(options.shm_size_systemd, "--shm-size-systemd") if options.shm_size_systemd else 0,
+        shm_size_systemd=size(options.shm_size_systemd, "--shm-size-systemd") if options.shm_size_systemd else 0,
         sdnotify=_sdnotify(options),
         sdnotify_socket=os.environ.get("NOTIFY_SOCKET", ""),
         attach=[stream.lower() for stream in options.attach],
@@ -93,7 +94,7 @@ def build_config(
             "--sysctl",
             bare=False,
         ),
-        shm_size=parse.size(options.shm_size, "--shm-size") if options.shm_size else 65536 * 1024,
+        shm_size=size(options.shm_size, "--shm-size") if options.shm_size else 65536 * 1024,
         oom_score_adj=options.oom_score_adj,
         umask=_umask(options.umask),
         timezone=options.tz,
@@ -486,7 +487,7 @@ def _logging(ctx: Context, options: CreateOptions, id: str) -> tuple[str, str, i
         if key == "path":
             path = os.path.abspath(value)
         elif key == "max-size":
-            log_size = parse.size(value, "--log-opt max-size")
+            log_size = size(value, "--log-opt max-size")
         elif key == "label":
             labels.append(value)
         else:

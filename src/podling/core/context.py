@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from podling.config import storage
 from podling.config.settings import Settings
 from podling.errors import InvalidInput
 from podling.linux.proc import boot_id
@@ -76,7 +77,10 @@ class Context:
             from podling.storage.store import Store
 
             settings = self.settings
-            self._store = Store(settings.root, self.db, self.locks, settings.storage_driver, settings.storage_opts)
+            preferred = storage.load().driver
+            self._store = Store(
+                settings.root, self.db, self.locks, settings.storage_driver, settings.storage_opts, preferred=preferred
+            )
         return self._store
 
     def runtime(self, name: str = "") -> OCIRuntime:

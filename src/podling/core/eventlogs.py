@@ -47,7 +47,7 @@ def open_log(settings: Settings) -> Log:
 
 
 def _size(text: str) -> int:
-    from podling.core.parse import size
+    from podling.oci.sizes import size
 
     return size(text, "containers.conf: engine.events_logfile_max_size")
 

@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from podling.core.options import CreateOptions
     from podling.rootless.subids import Map
 
-_AUTO_MIN, _AUTO_MAX = 1024, 65536
 _SIZE = 65536
 
 
@@ -161,7 +160,11 @@ def _checked(maps: Map, kind: str) -> list[list[int]]:
 # -- auto
 def _auto(ctx: Context, text: str, values: dict[str, list[str]], top_ids: tuple[int, int]) -> UserNamespace:
     """Ids that no other container has: of `containers` in /etc/subuid for root, of the user's own otherwise."""
-    size = int(values["size"][0]) if "size" in values else min(max(_AUTO_MIN, max(top_ids) + 1), _AUTO_MAX)
+    from podling.config import containers, storage
+
+    fewest, most = storage.load().auto_sizes()
+    fewest = containers.load().number("containers", "userns_size", 0) or fewest
+    size = int(values["size"][0]) if "size" in values else min(max(fewest, max(top_ids) + 1), max(fewest, most))
     maps: dict[str, list[list[int]]] = {}
     for kind in ("uid", "gid"):
         fixed = [subids.parse(item, f"{kind}mapping") for item in values.get(f"{kind}mapping", ())]
@@ -189,11 +192,14 @@ def _free_range(ctx: Context, kind: str, size: int, fixed: Map) -> int:
     if outer_uid():
         places = [(1, subids.size(subids.current(kind)) - 1)]
     else:
-        places = subids.ranges(kind, "containers")
+        from podling.config import storage
+
+        owner = storage.load().auto_user
+        places = subids.ranges(kind, owner)
         if not places:
             raise InvalidInput(
-                f"--userns=auto: the user containers has no entry in /etc/sub{kind}",
-                hint="echo containers:2147483647:2147483648 | sudo tee -a /etc/subuid /etc/subgid",
+                f"--userns=auto: the user {owner} has no entry in /etc/sub{kind}",
+                hint=f"echo {owner}:2147483647:2147483648 | sudo tee -a /etc/subuid /etc/subgid",
             )
     for first, count in places:
         start = first

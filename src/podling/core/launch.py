@@ -44,7 +44,9 @@ def launch(
         apparmor.check(config.security.apparmor)
     owners = container.owners
     label = config.security.mount_label
-    root = ctx.store.mount(container.layer, owners, label) if container.layer else config.rootfs
+    root = config.rootfs
+    if container.layer:
+        root = ctx.store.mount(container.layer, owners, label, volatile=config.auto_remove)
     identity = users.resolve(root, config.user, config.groups)
     _check_workdir(config, root, identity, owners)
     if any(mount.kind == "volume" for mount in config.mounts):

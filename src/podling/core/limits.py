@@ -7,6 +7,7 @@ import os
 from podling.core import parse
 from podling.core.options import CreateOptions
 from podling.errors import InvalidInput
+from podling.oci.sizes import size
 from podling.runtime.config import Resources
 
 TYPE_CHECKING = False
@@ -30,8 +31,8 @@ def resources(options: CreateOptions) -> Resources:
     Raises:
         InvalidInput: one that cannot be, or two that contradict each other.
     """
-    memory = parse.size(options.memory, "--memory") if options.memory else 0
-    swap = parse.size(options.memory_swap, "--memory-swap") if options.memory_swap else 0
+    memory = size(options.memory, "--memory") if options.memory else 0
+    swap = size(options.memory_swap, "--memory-swap") if options.memory_swap else 0
     if 0 < memory < 512 * 1024:
         raise InvalidInput(f"--memory {options.memory}: the minimum is 512k")
     if swap > 0 and not memory:
@@ -48,7 +49,7 @@ def resources(options: CreateOptions) -> Resources:
     return Resources(
         memory=memory,
         memory_swap=swap,
-        memory_reservation=parse.size(options.memory_reservation, "--memory-reservation")
+        memory_reservation=size(options.memory_reservation, "--memory-reservation")
         if options.memory_reservation
         else 0,
         memory_swappiness=options.memory_swappiness,
@@ -77,7 +78,7 @@ def _throttles(options: CreateOptions, field: str) -> Any:
             raise InvalidInput(f"{flag} {text!r}: not DEVICE:NUMBER, as in /dev/sda:1mb")
         if not os.path.exists(path):
             raise InvalidInput(f"{flag} {text!r}: no such device")
-        number = parse.size(value, flag)
+        number = size(value, flag)
         if field == "blkio_weight_device" and not 10 <= number <= 1000:
             raise InvalidInput(f"{flag} {text!r}: a weight is between 10 and 1000")
         found.append(f"{path}:{number}")

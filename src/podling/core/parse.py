@@ -5,30 +5,12 @@ from __future__ import annotations
 import os
 
 from podling.errors import InvalidInput
+from podling.oci.sizes import size
 from podling.runtime.config import Device, Mount, Port
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
-
-_UNITS = {"": 1, "b": 1, "k": 1 << 10, "m": 1 << 20, "g": 1 << 30, "t": 1 << 40, "p": 1 << 50}
-
-
-def size(text: str, flag: str) -> int:
-    """`64m`, `1.5g`, `1024`, in bytes; -1 stays."""
-    lowered = text.strip().lower()
-    if lowered == "-1":
-        return -1
-    number = lowered.rstrip("bi")
-    number, unit = (number[:-1], number[-1]) if number and number[-1] in "kmgtp" else (number, "")
-    try:
-        value = float(number)
-    except ValueError:
-        value = -1.0
-    if value < 0 or lowered.strip("0123456789.") not in ("", "b", unit, unit + "b", unit + "ib"):
-        raise InvalidInput(f"{flag} {text!r} is not a size", hint="sizes look like 512m, 2g or 1048576")
-    return int(value * _UNITS[unit])
-
 
 _SIGNALS = (
     "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from podling.config import storage
 from podling.core import images
 from podling.core.access import connect
 from podling.core.default_image import DEFAULT_IMAGE, make_default_image
@@ -250,7 +251,7 @@ def _layer_source(
     from podling.core.archives import decrypted
 
     def source() -> Iterator[bytes]:
-        if layer.size > _SMALL_BLOB and layer.annotations:
+        if layer.size > _SMALL_BLOB and layer.annotations and storage.load().partial_images:
             from podling.core.chunked import reassembled
 
             if (pieces := reassembled(ctx, client, repository, layer, diff_id)) is not None:

@@ -1,20 +1,36 @@
 """Names of containers: the files that aardvark-dns reads, and the aardvark-dns that reads them (aardvark-dns(8)).
 
 One file per network in `<runroot>/networks/aardvark-dns`: the addresses that it listens on and, behind them, servers to ask for
-other names; then a line per container: id, its addresses of each family, its names, servers to ask for it alone. One aardvark-dns
-serves all networks of a store; it ends when no file is left.
+other names; then a line per container: id, its addresses of each family, its names, servers to ask for it alone. A file whose name
+ends in `%int` is of an internal network, whose containers are told of no other names (versions before 1.6 take it for any other
+network). One aardvark-dns serves all networks of a store; it ends when no file is left.
 """
 
 from __future__ import annotations
 
 import os
 
+from podling.config import containers
 from podling.config.settings import find_program
 from podling.linux.proc import outer_uid
 from podling.linux.process import spawn
 
-_PORT = "53"
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+USUAL_PORT = 53
 _SIGHUP = 1
+
+
+def port() -> int:
+    """Where aardvark-dns listens (containers.conf: network.dns_bind_port). Containers ask port 53; the firewall passes that on."""
+    return containers.load().number("network", "dns_bind_port", 0) or USUAL_PORT
+
+
+def file_of(network: dict[str, Any]) -> str:
+    """The name of a network's file."""
+    return f"{network['name']}%int" if network.get("internal") else str(network["name"])
 
 
 def folder_of(runroot: str) -> str:
@@ -24,7 +40,7 @@ def folder_of(runroot: str) -> str:
 
 def add(
     runroot: str,
-    network: str,
+    name: str,
     gateways: list[str],
     servers: list[str],
     container: str,
@@ -32,23 +48,25 @@ def add(
     names: list[str],
     asked: list[str],
 ) -> None:
-    """Make a container's names known on a network; `asked` are the servers that are asked for it. The caller holds the lock of networks."""
+    """Make a container's names known on the network whose file is `name`; `asked` are the servers that are asked for it. The caller
+    holds the lock of networks.
+    """
     folder = folder_of(runroot)
     os.makedirs(folder, 0o700, exist_ok=True)
     four = ",".join(address for address in addresses if ":" not in address)
     six = ",".join(address for address in addresses if ":" in address)
     head = ",".join(gateways) + (f" {','.join(servers)}" if servers else "")
-    lines = _containers(f"{folder}/{network}", but=container)
+    lines = _containers(f"{folder}/{name}", but=container)
     own = f" {','.join(asked)}" if asked else ""
     lines.append(f"{container} {four} {six} {','.join(dict.fromkeys(names))}{own}")
-    _write(f"{folder}/{network}", [head, *lines])
+    _write(f"{folder}/{name}", [head, *lines])
     _serve(folder)
 
 
-def remove(runroot: str, network: str, container: str) -> None:
-    """Forget a container's names on a network; nothing when they are not known."""
+def remove(runroot: str, name: str, container: str) -> None:
+    """Forget a container's names on the network whose file is `name`; nothing when they are not known."""
     folder = folder_of(runroot)
-    path = f"{folder}/{network}"
+    path = f"{folder}/{name}"
     try:
         with open(path) as file:
             head = file.readline().rstrip("\n")
@@ -106,7 +124,7 @@ def _serve(folder: str) -> None:
     if pid:
         os.kill(pid, _SIGHUP)
         return
-    argv = [find_program("aardvark-dns"), "--config", folder, "-p", _PORT, "run"]
+    argv = [find_program("aardvark-dns"), "--config", folder, "-p", str(port()), "run"]
     # out of the cgroup of a unit that we may be part of, so that it does not end with that unit
     if not outer_uid() and os.path.isdir("/run/systemd/system") and os.path.exists("/usr/bin/systemd-run"):
         argv = ["/usr/bin/systemd-run", "-q", "--scope", *argv]

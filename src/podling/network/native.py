@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from podling.network.netavark import Attachment
 
 _OPTIONS = {
-    "bridge": frozenset(("mtu", "isolate", "metric", "no_default_route")),
+    "bridge": frozenset(("mtu", "isolate", "metric", "no_default_route", "mode")),
     "macvlan": frozenset(("mtu", "metric", "no_default_route", "mode")),
     "ipvlan": frozenset(("mtu", "metric", "no_default_route", "mode")),
 }
@@ -51,8 +51,7 @@ def can_do(network: dict[str, Any]) -> bool:
         return not outer_uid()
     if outer_uid():
         return nftables.is_usable()
-    # how aardvark-dns wants to be told of an internal network depends on its version
-    if network.get("internal") and network.get("dns_enabled"):
+    if nftables.configured() not in ("", "nftables", "none"):
         return False
     # beside Docker, which lets nothing be forwarded, and firewalld, which wants to be told of networks, our own rules do not suffice
     others = os.path.exists("/sys/class/net/docker0") or os.path.exists("/run/firewalld")
@@ -80,8 +79,10 @@ class _Plan:
         self.driver: str = network["driver"]
         self.interface: str = network.get("network_interface") or ""
         #: what the notes about its containers are filed under
-        self.bridge: str = self.interface if self.driver == "bridge" else f"{self.driver}:{network['name']}"
         self.mode = str(options.get("mode") or "")
+        #: whether the bridge, its addresses and its rules are ours
+        self.ours = self.driver == "bridge" and self.mode != "unmanaged"
+        self.bridge: str = self.interface if self.ours else f"{self.driver}:{network['name']}"
         self.subnets: list[dict[str, str]] = network.get("subnets") or []
         self.texts = [subnet["subnet"] for subnet in self.subnets]
         self.internal = bool(network.get("internal"))
@@ -93,12 +94,31 @@ class _Plan:
             "1",
         )
         self.routes: list[dict[str, Any]] = network.get("routes") or []
+        self.gateways = [subnet["gateway"] for subnet in self.subnets if subnet.get("gateway")]
+        #: where containers ask for names
+        self.resolvers = self.gateways if network.get("dns_enabled") else []
 
     def rules(self) -> str:
-        return nftables.network_commands(self.bridge, self.texts, self.isolate, masquerade=not self.internal)
+        made = nftables.network_commands(self.bridge, self.texts, self.isolate, masquerade=not self.internal)
+        return made + nftables.add_elements(self._questions())
 
     def no_rules(self) -> str:
-        return nftables.drop_network(self.bridge, self.texts, self.isolate, masquerade=not self.internal)
+        gone = nftables.drop_network(self.bridge, self.texts, self.isolate, masquerade=not self.internal)
+        return nftables.delete_elements(self._questions()) + gone
+
+    def _questions(self) -> list[tuple[str, str, str]]:
+        """What passes questions on to an aardvark-dns that does not listen at the usual port."""
+        if dns.port() == dns.USUAL_PORT:
+            return []
+        return [
+            (
+                f"bound{6 if ':' in gateway else 4}",
+                f"{gateway} . {protocol} . {dns.USUAL_PORT}",
+                f"{gateway} . {dns.port()}",
+            )
+            for gateway in self.resolvers
+            for protocol in ("udp", "tcp")
+        ]
 
 
 def _packed(address: str) -> tuple[int, bytes]:
@@ -128,7 +148,7 @@ def setup(runroot: str, attachment: Attachment) -> dict[str, Any]:
             netns = os.open(attachment.netns, os.O_RDONLY | os.O_CLOEXEC)
             try:
                 if plan.driver == "bridge":
-                    bridge = _bridge(host, plan, ports=bool(attachment.ports))
+                    bridge = _bridge(host, plan, ports=bool(attachment.ports)) if plan.ours else _given(host, plan)
                     host.make_pair(bridge, netns, attachment.interface, mac, plan.mtu)
                 else:
                     _child(host, plan, netns, attachment.interface, mac)
@@ -136,17 +156,15 @@ def setup(runroot: str, attachment: Attachment) -> dict[str, Any]:
                     _inner(inner, plan, attachment)
             finally:
                 os.close(netns)
-        if plan.driver == "bridge":
+        if plan.ours:
             _publish(plan, elements, alone=len(users(plan.bridge)) == 1)
-        gateways = [subnet["gateway"] for subnet in plan.subnets if subnet.get("gateway")]
-        named = bool(network.get("dns_enabled")) and bool(gateways)
-        if named:
+        if plan.resolvers:
             names = [attachment.name, *attachment.aliases]
             servers = list(network.get("network_dns_servers") or ())
             dns.add(
-                runroot, network["name"], gateways, servers, attachment.container, attachment.addresses, names, attachment.servers
+                runroot, dns.file_of(network), plan.gateways, servers, attachment.container, attachment.addresses, names, attachment.servers
             )  # fmt: skip
-    return _status(plan, attachment, mac, gateways if named else [])
+    return _status(plan, attachment, mac, plan.resolvers)
 
 
 def _status(plan: _Plan, attachment: Attachment, mac: bytes, servers: list[str]) -> dict[str, Any]:
@@ -199,6 +217,17 @@ def _bridge(host: Netlink, plan: _Plan, *, ports: bool) -> int:
         _sysctl(f"ipv4/conf/{plan.bridge}/route_localnet", "1")
     if six:
         _sysctl("ipv6/conf/all/forwarding", "1")
+    return index
+
+
+def _given(host: Netlink, plan: _Plan) -> int:
+    """A bridge of the host's own, which stays as it is."""
+    index = host.index(plan.interface)
+    if not index:
+        raise InvalidInput(
+            f"bridge {plan.interface} does not exist",
+            hint=f"the network is unmanaged: ip link add {plan.interface} type bridge",
+        )
     return index
 
 
@@ -322,10 +351,10 @@ def teardown(runroot: str, attachment: Attachment) -> None:
             os.unlink(path)
         except FileNotFoundError:
             pass
-        if plan.driver == "bridge":
+        if plan.ours:
             _withdraw(plan, elements)
         if network.get("dns_enabled"):
-            dns.remove(runroot, network["name"], attachment.container)
+            dns.remove(runroot, dns.file_of(network), attachment.container)
 
 
 def _withdraw(plan: _Plan, elements: list[tuple[str, str, str]]) -> None:
@@ -371,7 +400,7 @@ def detach(attachment: Attachment) -> None:
 def refresh(attachment: Attachment) -> None:
     """Make the rules of a container anew, as after a flush of the host's firewall."""
     plan = _Plan(attachment.network)
-    if plan.driver != "bridge":
+    if not plan.ours:
         return
     elements = nftables.port_elements(attachment.ports, attachment.addresses)
     with Locks(places.locks()).hold("native", 0):
@@ -381,14 +410,15 @@ def refresh(attachment: Attachment) -> None:
 
 def remove_bridge(network: dict[str, Any]) -> None:
     """The network is removed: its bridge goes, unless somebody else's container is on it."""
-    bridge = _Plan(network).bridge
+    plan = _Plan(network)
+    bridge = plan.bridge
     if not bridge or users(bridge):
         return
     try:
         os.rmdir(f"{places.members()}/{bridge}")
     except OSError:  # it was none of ours
         return
-    if network["driver"] != "bridge" or outer_uid():  # a user's bridges go with the namespace that they are in
+    if not plan.ours or outer_uid():  # a user's bridges go with the namespace that they are in
         return
     with Netlink() as host:
         index = host.index(bridge)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+
+from podling.config import containers
 from podling.config.settings import find_program
 from podling.errors import Conflict, PortInUse, RuntimeFailed
 from podling.linux.process import run
-from podling.network import dns, places
+from podling.network import dns, nftables, places
 from podling.oci import json
 from podling.oci.record import Record
 from podling.state.locks import Locks
@@ -51,20 +54,27 @@ class Attachment(Record):
 def _call(runroot: str, action: str, attachment: Attachment) -> bytes:
     aardvark = find_program("aardvark-dns") if attachment.network.get("dns_enabled") else "/usr/lib/podman/aardvark-dns"
     program = find_program("netavark")
+    plugins = containers.load().texts("network", "netavark_plugin_dirs")
     argv = [
         program,
         f"--config={runroot}/networks",
         "--rootless=false",
         f"--aardvark-binary={aardvark}",
+        *(f"--plugin-directory={folder}" for folder in plugins),
         action,
         attachment.netns,
     ]
+    settings = dict(os.environ)
+    if dns.port() != dns.USUAL_PORT:
+        settings["NETAVARK_DNS_PORT"] = str(dns.port())
+    if nftables.configured():
+        settings["NETAVARK_FW"] = nftables.configured()
     if attachment.network.get("dns_enabled"):
         dns.server(dns.folder_of(runroot))  # netavark would signal the pid of one that was killed, and start none
     # two netavarks at once meet in iptables and fail; the bridges and rules are the host's, so the lock is too
     with Locks(places.locks()).hold("netavark", 0):
         names = bool(attachment.network.get("dns_enabled"))  # aardvark-dns, which netavark starts, stays
-        outcome = run(argv, stdin=attachment.request(), capture=True, leaves_daemon=names)
+        outcome = run(argv, stdin=attachment.request(), capture=True, env=settings, leaves_daemon=names)
     if outcome.code:
         raise _failure(action, outcome.stdout, outcome.message)
     return outcome.stdout
@@ -82,8 +92,6 @@ def _failure(action: str, stdout: bytes, message: str) -> RuntimeFailed | Confli
 
 def setup(runroot: str, attachment: Attachment) -> dict[str, Any]:
     """Join the namespace to the network; netavark's status block of it."""
-    import os
-
     os.makedirs(f"{runroot}/networks", 0o700, exist_ok=True)
     status: dict[str, Any] = json.loads(_call(runroot, "setup", attachment)).get(attachment.network["name"]) or {}
     return status

@@ -130,9 +130,20 @@ def find(name: str) -> dict[str, Any]:
             f"unable to find network with name or ID {name}: network not found",
             hint="`podling network ls` lists the networks; `podling network create` makes one",
         )
-    if document["driver"] not in DRIVERS:
-        raise InvalidInput(f"network {name}: the driver {document['driver']!r} is not supported")
+    if document["driver"] not in DRIVERS and not plugin(document["driver"]):
+        raise InvalidInput(
+            f"network {name}: there is no driver {document['driver']!r}, nor a plugin of that name",
+            hint="plugins are looked for in netavark_plugin_dirs of containers.conf",
+        )
     return document
+
+
+def plugin(driver: str) -> str:
+    """The program of a driver that is a plugin of netavark's (containers.conf: network.netavark_plugin_dirs); "" for none."""
+    if "/" in driver:
+        return ""
+    paths = (f"{place}/{driver}" for place in containers.load().texts("network", "netavark_plugin_dirs"))
+    return next((path for path in paths if os.access(path, os.X_OK) and os.path.isfile(path)), "")
 
 
 # -- making
@@ -161,9 +172,10 @@ def create(spec: NetworkSpec) -> dict[str, Any]:
     Raises:
         NameInUse, InvalidInput.
     """
-    if spec.driver not in DRIVERS:
+    if spec.driver not in DRIVERS and not plugin(spec.driver):
         raise InvalidInput(
-            f"unsupported driver {spec.driver}: invalid argument", hint=f"the drivers are {', '.join(DRIVERS)}"
+            f"unsupported driver {spec.driver}: invalid argument",
+            hint=f"the drivers are {', '.join(DRIVERS)}, and the plugins in netavark_plugin_dirs of containers.conf",
         )
     inner = spec.name.replace("_", "a").replace(".", "a").replace("-", "a")
     if spec.name and (not inner.isalnum() or not spec.name[0].isalnum() or not spec.name.isascii()):
@@ -199,13 +211,21 @@ def _document(spec: NetworkSpec, name: str, known: list[dict[str, Any]]) -> dict
 
     options = _options(spec)
     interface = spec.interface
-    if spec.driver == "bridge":
+    unmanaged = options.get("mode") == "unmanaged" and spec.driver == "bridge"
+    if unmanaged:
+        if not interface or not os.path.isdir(f"/sys/class/net/{interface}/bridge"):
+            raise InvalidInput(
+                f"bridge interface {interface} does not exist" if interface else "an unmanaged bridge needs a name",
+                hint="mode=unmanaged is for a bridge of the host's own: --interface-name=BRIDGE",
+            )
+    elif spec.driver == "bridge":
         interface = interface or _free_interface(known)
         if any(network.get("network_interface") == interface for network in known):
             raise InvalidInput(f"bridge name {interface} already in use", hint="choose another with --interface-name")
-    elif interface and not os.path.exists(f"/sys/class/net/{interface}"):
+    elif interface and spec.driver in DRIVERS and not os.path.exists(f"/sys/class/net/{interface}"):
         raise InvalidInput(f"parent interface {interface} does not exist")
-    ipam = spec.ipam or ("host-local" if spec.driver == "bridge" or spec.subnets else "dhcp")
+    by_dhcp = spec.driver in ("macvlan", "ipvlan") and not spec.subnets
+    ipam = spec.ipam or ("dhcp" if by_dhcp else "host-local")
     if ipam not in ("host-local", "dhcp", "none"):
         raise InvalidInput(f"unsupported ipam driver {ipam!r}: invalid argument", hint="host-local, dhcp or none")
     subnets = _subnets(spec, known) if ipam == "host-local" else []
@@ -218,7 +238,10 @@ def _document(spec: NetworkSpec, name: str, known: list[dict[str, Any]]) -> dict
         "created": format_time(now()),
         "ipv6_enabled": spec.ipv6 or any(":" in item["subnet"] for item in subnets),
         "internal": spec.internal,
-        "dns_enabled": spec.dns and spec.driver == "bridge" and not (spec.internal and ipam == "none"),
+        "dns_enabled": spec.dns
+        and spec.driver == "bridge"
+        and not unmanaged
+        and not (spec.internal and ipam == "none"),
         "ipam_options": {"driver": ipam},
     }
     if interface:
@@ -233,12 +256,30 @@ def _document(spec: NetworkSpec, name: str, known: list[dict[str, Any]]) -> dict
         document["options"] = options
     if spec.routes:
         document["routes"] = [_route(text) for text in spec.routes]
-    return document
+    return document if spec.driver in DRIVERS else _planned(plugin(spec.driver), document)
+
+
+def _planned(program: str, document: dict[str, Any]) -> dict[str, Any]:
+    """The document of a network as its plugin wants it (netavark's plugin API: `PLUGIN create`)."""
+    from podling.linux.process import run
+
+    outcome = run([program, "create"], stdin=json.dumps(document).encode(), capture=True)
+    try:
+        answer = json.loads(outcome.stdout)
+    except ValueError:
+        answer = None
+    said = answer.get("error") if isinstance(answer, dict) else ""
+    if outcome.code or said:
+        raise InvalidInput(f"network plugin {program}: {said or outcome.message}")
+    if not isinstance(answer, dict) or any(answer.get(key) != document[key] for key in ("name", "id", "driver")):
+        raise InvalidInput(f"network plugin {program}: the answer to `create` does not describe the network")
+    return answer
 
 
 _KNOWN_OPTIONS = {
     "bridge": (
-        "mtu", "vlan", "isolate", "metric", "no_default_route", "vrf", "com.docker.network.bridge.name", "com.docker.network.driver.mtu",
+        "mtu", "vlan", "isolate", "metric", "mode", "no_default_route", "vrf",
+        "com.docker.network.bridge.name", "com.docker.network.driver.mtu",
     ),
     "macvlan": ("mode", "parent", "mtu", "metric", "no_default_route", "bclim", "com.docker.network.driver.mtu"),
     "ipvlan": ("mode", "parent", "mtu", "metric", "no_default_route", "com.docker.network.driver.mtu"),
@@ -247,6 +288,8 @@ _KNOWN_OPTIONS = {
 
 def _options(spec: NetworkSpec) -> dict[str, str]:
     """The driver's options as netavark knows them."""
+    if spec.driver not in DRIVERS:
+        return dict(spec.options)
     found: dict[str, str] = {}
     for key, value in spec.options.items():
         if key not in _KNOWN_OPTIONS[spec.driver]:
@@ -258,6 +301,8 @@ def _options(spec: NetworkSpec) -> dict[str, str]:
             raise InvalidInput(f"network option {key}={value}: not a number")
         if key == "isolate" and value not in ("true", "false", "1", "0", "strict"):
             raise InvalidInput(f"network option isolate={value}: true, false or strict")
+        if key == "mode" and spec.driver == "bridge" and value not in ("managed", "unmanaged"):
+            raise InvalidInput(f"network option mode={value}: a bridge is managed or unmanaged")
         if key == "com.docker.network.bridge.name" or key == "parent":
             spec.interface = spec.interface or value
         else:

@@ -9,7 +9,8 @@ Nothing here decides about packets of others; a policy of another table that dro
 
 from __future__ import annotations
 
-from podling.errors import RuntimeFailed
+from podling.config import containers
+from podling.errors import InvalidInput, RuntimeFailed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 TABLE = "inet podling"
+DRIVERS = ("nftables", "iptables", "firewalld", "none")
 _BASE = f"""
 add table {TABLE}
 add set {TABLE} bridges {{ type ifname; }}
@@ -75,9 +77,24 @@ def _load() -> CDLL | None:
     return _library
 
 
+def configured() -> str:
+    """The firewall that containers.conf asks for (network.firewall_driver); "" for none in particular.
+
+    Raises:
+        InvalidInput: nobody knows it.
+    """
+    name = containers.load().text("network", "firewall_driver")
+    if name and name not in DRIVERS:
+        raise InvalidInput(
+            f"containers.conf: network.firewall_driver: unknown driver {name!r}",
+            hint=f"the drivers are {', '.join(DRIVERS)}",
+        )
+    return name
+
+
 def is_usable() -> bool:
-    """Whether this host has libnftables."""
-    return _load() is not None
+    """Whether this host has libnftables, or needs none."""
+    return configured() == "none" or _load() is not None
 
 
 def run(commands: str) -> None:
@@ -87,6 +104,8 @@ def run(commands: str) -> None:
         NftFailed: what libnftables said.
     """
     global _context
+    if configured() == "none":
+        return
     library = _load()
     if library is None:
         raise NftFailed("libnftables.so.1 is not there", hint="apt install libnftables1, or --network-backend=netavark")

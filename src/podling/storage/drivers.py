@@ -29,8 +29,9 @@ if TYPE_CHECKING:
         def prepare(self, folder: str, parent: str | None, *, writable: bool) -> None:
             """Make the empty layer `folder` on top of the layer in `parent`."""
 
-        def mount(self, folder: str, lowers: list[str], label: str) -> str:
-            """The path of the root file system of the writable layer `folder`; `lowers` from the top down."""
+        def mount(self, folder: str, lowers: list[str], label: str, *, volatile: bool = False) -> str:
+            """The path of the root file system of the writable layer `folder`; `lowers` from the top down. What is written to
+            a `volatile` one is not flushed to the disk."""
 
         def mount_shifted(self, folder: str, lowers: list[str], owners: Owners, label: str) -> str:
             """As `mount`, with the owners of what is in `lowers` mapped.
@@ -87,8 +88,10 @@ class Overlay:
     name = "overlay"
     independent = True
 
-    def __init__(self, program: str = "") -> None:
+    def __init__(self, program: str = "", flags: int = 0, options: str = "") -> None:
         self.program = program
+        #: of every mount of a container's root file system
+        self._flags, self._options = flags, f",{options}" if options else ""
         #: root of a user namespace may not set trusted attributes: overlayfs reads the user ones instead
         self._unprivileged = in_user_namespace()
         kind = "user" if self._unprivileged else "trusted"
@@ -106,7 +109,18 @@ class Overlay:
             os.mkdir(f"{folder}/work", 0o700)
             os.mkdir(f"{folder}/merged", 0o700)
 
-    def mount(self, folder: str, lowers: list[str], label: str) -> str:
+    def mount(self, folder: str, lowers: list[str], label: str, *, volatile: bool = False) -> str:
+        if volatile and not self.program:
+            # the mark of a mount that was not undone, which the kernel refuses to forget
+            remove_tree(f"{folder}/work/work/incompat")
+            try:
+                return self._mount(folder, lowers, label, ",volatile")
+            except OSError as error:
+                if error.errno != errno.EINVAL:  # a kernel before 5.10
+                    raise
+        return self._mount(folder, lowers, label, "")
+
+    def _mount(self, folder: str, lowers: list[str], label: str, extra: str) -> str:
         target = f"{folder}/merged"
         base = os.path.dirname(folder)
         for absolute in (True, False):
@@ -117,20 +131,20 @@ class Overlay:
                 empty = f"{folder}/empty"
                 os.makedirs(empty, exist_ok=True)
                 data = f"lowerdir={empty if absolute else own + '/empty'},upperdir={own}/diff,workdir={own}/work"
-            data += calls.context_option(label)
+            data += calls.context_option(label) + self._options
             if self.program:
                 self._fuse(target, base, data)
                 return target
             # userxattr implies no redirects, and conflicts with saying so: "off" means "follow" to some kernels
-            data += ",index=off," + ("userxattr" if self._unprivileged else "redirect_dir=off")
+            data += f"{extra},index=off," + ("userxattr" if self._unprivileged else "redirect_dir=off")
             if len(data) < _PAGE:
                 break
         else:
             raise Unsupported(f"{len(lowers)} layers are more than this kernel's overlayfs takes in one mount")
         if absolute:
-            calls.mount("overlay", target, "overlay", 0, data)
+            calls.mount("overlay", target, "overlay", self._flags, data)
         else:
-            _in_folder(base, target, data)
+            _in_folder(base, target, data, self._flags)
         return target
 
     def mount_shifted(self, folder: str, lowers: list[str], owners: Owners, label: str) -> str:
@@ -149,10 +163,10 @@ class Overlay:
                 calls.bind_shifted(f"{lower}/diff", f"{shifted}/{number}", userns)
                 names.append(f"{shifted}/{number}")
             data = f"lowerdir={':'.join(names)},upperdir={folder}/diff,workdir={folder}/work,index=off,redirect_dir=off"
-            data += calls.context_option(label)
+            data += calls.context_option(label) + self._options
             if len(data) >= _PAGE:
                 raise Unsupported(f"{len(lowers)} layers are too many for id-mapped mounts")
-            calls.mount("overlay", target, "overlay", 0, data)
+            calls.mount("overlay", target, "overlay", self._flags, data)
             return target
         except OSError as error:
             raise Unsupported(f"id-mapped layers: {error.strerror}") from None
@@ -207,7 +221,7 @@ class Vfs:
             return
         copy_tree(f"{parent}/diff", f"{folder}/diff")
 
-    def mount(self, folder: str, lowers: list[str], label: str) -> str:
+    def mount(self, folder: str, lowers: list[str], label: str, *, volatile: bool = False) -> str:
         if label:
             from podling.linux import selinux
 

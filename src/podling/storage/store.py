@@ -10,12 +10,14 @@ import errno
 import os
 
 from podling.errors import DigestMismatch, InvalidInput, PodlingError, StateError, StorageFull, Unsupported
+from podling.linux import quota
 from podling.linux.calls import sync_file_system, umount
 from podling.linux.files import remove_tree
 from podling.state.database import Database, now
 from podling.state.intents import Intent, declare, orphans
 from podling.state.locks import Locks
 from podling.storage import drivers
+from podling.storage.options import parse as parse_options
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -83,13 +85,22 @@ class Store:
     """Layers below `root`, of one driver."""
 
     def __init__(
-        self, root: str, database: Database, locks: Locks, driver: str = "", options: list[str] | None = None
+        self,
+        root: str,
+        database: Database,
+        locks: Locks,
+        driver: str = "",
+        options: list[str] | None = None,
+        *,
+        preferred: str = "",
     ) -> None:
         self.root = root
         self.database = database
         self.locks = locks
         self._wanted = driver
-        self._options = options or []
+        #: the driver of a new store where none is wanted in particular
+        self._preferred = preferred
+        self.options = parse_options(options or [])
         self._driver: drivers.Driver | None = None
 
     @property
@@ -97,9 +108,9 @@ class Store:
         """The store's driver: chosen at its first use and kept in the database."""
         if self._driver is None:
             kept = self.database.value("SELECT value FROM meta WHERE name='driver'")
-            program = self._mount_program()
+            program = self.options.mount_program
             if kept is None:
-                chosen = drivers.choose(self.root, self._wanted, program)
+                chosen = drivers.choose(self.root, self._wanted or self._preferred, program)
                 kept = f"{chosen.name} {getattr(chosen, 'program', '')}".strip()
                 with self.database.write() as tx:
                     tx.run("INSERT OR IGNORE INTO meta VALUES ('driver', ?)", kept)
@@ -110,31 +121,13 @@ class Store:
                     f"the store {self.root} uses the driver {name}, not {self._wanted}",
                     hint="leave --storage-driver out, or choose another --root",
                 )
-            driver: drivers.Driver = drivers.Vfs() if name == "vfs" else drivers.Overlay(program or kept_program)
+            flags, data = self.options.mount_flags, self.options.mount_data
+            driver: drivers.Driver = (
+                drivers.Vfs() if name == "vfs" else drivers.Overlay(program or kept_program, flags, data)
+            )
             self._driver = driver
             os.makedirs(os.path.join(self.root, name), mode=0o700, exist_ok=True)
         return self._driver
-
-    @property
-    def ignores_owners(self) -> bool:
-        """Files of ids that this user was not granted stay the user's own."""
-        return any(
-            option.partition("=")[0].removeprefix("overlay.").removeprefix("vfs.") == "ignore_chown_errors"
-            and option.partition("=")[2].lower() in ("true", "1")
-            for option in self._options
-        )
-
-    def _mount_program(self) -> str:
-        program = ""
-        for option in self._options:
-            key, _, value = option.partition("=")
-            bare = key.removeprefix("overlay.")
-            if bare == "mount_program":
-                program = value
-            elif bare.removeprefix("vfs.") not in ("additionalimagestore", "imagestore", "ignore_chown_errors"):
-                hint = "known: overlay.mount_program=PATH, additionalimagestore=PATH, ignore_chown_errors=true"
-                raise InvalidInput(f"unknown storage option {key!r}", hint=hint)
-        return program
 
     def folder(self, key: int) -> str:
         return f"{self.root}/{self.driver.name}/{key}"
@@ -147,6 +140,8 @@ class Store:
         staged = Staged(self, intent)
         try:
             self.driver.prepare(staged.folder, self.folder(parent) if parent else None, writable=writable)
+            if writable and (self.options.size or self.options.inodes):
+                quota.limit(staged.folder, self.options.size, self.options.inodes)
         except BaseException:
             staged.close()
             raise
@@ -176,7 +171,7 @@ class Store:
                     self.driver.whiteouts,
                     recipe=recipe,
                     lookup=lookup,
-                    ignore_owners=self.ignores_owners,
+                    ignore_owners=self.options.ignores_owners,
                 ) as extractor,
             ):
                 extractor.run(Reader(stream.next, recipe.raw))
@@ -246,9 +241,9 @@ class Store:
         raise StateError(f"layer {key} has no recipe for its tar", hint="pull the image again")
 
     # -- mounting
-    def mount(self, key: int, owners: Owners | None = None, label: str = "") -> str:
+    def mount(self, key: int, owners: Owners | None = None, label: str = "", *, volatile: bool = False) -> str:
         """Mount a container's writable layer, or count one more user of it; its root file system, with the owners of the
-        image's files mapped, and all files with this SELinux label."""
+        image's files mapped, and all files with this SELinux label. A `volatile` one need not outlive a power loss."""
         with self.locks.hold("layer", key):
             lowers = [self.folder(lower) for lower in self.chain(key)[1:]]
             users = self.database.value("SELECT mounts FROM layers WHERE key=?", key)
@@ -260,7 +255,7 @@ class Store:
                 root = (
                     self._mount_shifted(key, lowers, owners, label)
                     if owners
-                    else self.driver.mount(self.folder(key), lowers, label)
+                    else self.driver.mount(self.folder(key), lowers, label, volatile=volatile and self.options.volatile)
                 )
             with self.database.write() as tx:
                 tx.update("layers", key, mounts=users + 1)
@@ -340,6 +335,8 @@ class Store:
         self._erase_folder(self.folder(key))
 
     def _erase_folder(self, folder: str) -> None:
+        if self.options.size or self.options.inodes:
+            quota.forget(folder)
         if os.path.isdir(f"{folder}/merged"):
             try:
                 self.driver.unmount(folder)
