@@ -104,7 +104,9 @@ def test_a_bridge_of_the_hosts_own(podling: Podling, bridge: str, backend: str) 
     assert "managed or unmanaged" in podling.fails(125, "network", "create", "-o", "mode=odd")
     podling.ok(*create, "--interface-name", bridge, "pt-given")
     assert network(podling, "pt-given")["dns_enabled"] is False
-    podling.ok("run", "-d", "--name", "c", "--cap-add=NET_RAW", "--network", "pt-given:ip=10.216.0.9", IMAGE, "sleep", "1000")
+    podling.ok(
+        "run", "-d", "--name", "c", "--cap-add=NET_RAW", "--network", "pt-given:ip=10.216.0.9", IMAGE, "sleep", "1000"
+    )
     assert podling.ok("exec", "c", "ping", "-c", "1", "-W", "2", "10.216.0.1")
     assert "podling" not in subprocess.run(["nft", "list", "tables"], capture_output=True, text=True).stdout
     podling.ok("rm", "-f", "-t0", "c")

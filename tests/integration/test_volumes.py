@@ -93,7 +93,7 @@ def test_options_of_mount(podling: Podling, tmp_path: Path) -> None:
     assert "no such file" in podling.fails(125, "volume", "create", "-o", "type=bind", "-o", "device=/nothing", "bad")
     assert "is not known" in podling.fails(125, "volume", "create", "-o", "odd=1", "bad")
     assert "is not known" in podling.fails(125, "volume", "create", "-d", "odd", "bad")
-    assert "no quotas" in podling.fails(125, "volume", "create", "-o", "size=1m", "bad")
+    assert "cannot be limited here" in podling.fails(125, "volume", "create", "-o", "size=1m", "bad")
     podling.ok("volume", "create", "-o", "type=nosuchfs", "-o", "device=none", "broken")
     assert "cannot be mounted" in podling.fails(125, *RUN, "-v", "broken:/d", IMAGE, "true")
     assert "bad" not in names(podling) and podling.ok("ps", "-aq") == ""

@@ -50,6 +50,7 @@ class App:
                 root=o.root, runroot=o.runroot, tmpdir=o.tmpdir, runtime=o.runtime, runtime_flags=o.runtime_flag, conmon=o.conmon,
                 storage_driver=o.storage_driver, storage_opts=o.storage_opt, cgroup_manager=o.cgroup_manager, log_level=o.log_level,
                 hooks_dirs=o.hooks_dir, cdi_dirs=o.cdi_spec_dir, network_backend=o.network_backend, events_backend=o.events_backend,
+                volume_path=o.volumepath, image_store=o.imagestore, transient=o.transient_store,
                 default_mounts_file=o.default_mounts_file, network_cmd_path=o.network_cmd_path, network_config_dir=o.network_config_dir,
             )  # fmt: skip
             self._engine = Engine(
@@ -70,7 +71,7 @@ class App:
     def _remote(self) -> Engine:
         """The engine of the service that flags, the environment, or the connections' file name."""
         from podling.cli.flags import UsageError
-        from podling.config import connections
+        from podling.config import connections, containers
         from podling.engine.dial import Place
         from podling.engine.remote import RemoteEngine
 
@@ -84,7 +85,10 @@ class App:
         if not place.url:
             name = o.connection or env.get("CONTAINER_CONNECTION", "")
             known = connections.find(name) if name else connections.default()
-            if known is not None:
+            configured = containers.load().text("engine", "remote_uri")
+            if known is None and configured:
+                place = Place(url=configured, identity=containers.load().text("engine", "remote_identity"))
+            elif known is not None:
                 place = Place(
                     url=known.uri,
                     identity=known.identity,

@@ -38,6 +38,9 @@ GLOBAL_FLAGS = (
     Flag("runtime", "", "string", "OCI runtime to run containers with: a name, or a path (crun)", inherited=True),
     Flag("runtime-flag", "", "list", "Add a global flag for the OCI runtime", inherited=True),
     Flag("storage-driver", "", "string", 'Storage driver ("overlay"|"vfs")', inherited=True),
+    Flag("imagestore", "", "string", "Folder that layers of images are kept in", inherited=True),
+    Flag("transient-store", "", "bool", "Containers made now end with a reboot", inherited=True),
+    Flag("volumepath", "", "string", "Folder that volumes are kept in", inherited=True),
     Flag("storage-opt", "", "list", "Option of the storage driver, such as overlay.mount_program=PATH", inherited=True),
     Flag("ssh", "", "string", 'How ssh is spoken ("native": the ssh command, as always here)', "native", hidden=True),
     Flag("syslog", "", "bool", "Send warnings and errors to syslog too", inherited=True),
@@ -155,6 +158,7 @@ _OBJECTS = {
     "volume ls": "List volumes",
     "volume mount": "Mount a volume",
     "volume prune": "Remove volumes that no container has",
+    "volume reload": "Ask volume plugins which volumes they have",
     "volume rm": "Remove volumes",
     "volume unmount": "Unmount a volume",
 }

@@ -43,6 +43,11 @@ class Settings(Record):
     default_mounts_file: str = ""
     #: where events are kept; "": what containers.conf says, or else the database
     events_backend: str = ""
+    #: where volumes are, and layers of images; "": below the root
+    volume_path: str = ""
+    image_store: str = ""
+    #: new containers end with a reboot
+    transient: bool = False
 
     def completed(self) -> Settings:
         """With every default filled in; the paths absolute."""
@@ -92,8 +97,20 @@ class Settings(Record):
         )
         # a flag, even an empty one, replaces what the file has
         values["storage_opts"] = [option for option in self.storage_opts or stored.options if option]
+        # a root of its own has its own volumes, whatever the file says: two stores must not share their names
+        volume_path = self.volume_path or ("" if self.root else conf.text("engine", "volume_path"))
+        values["volume_path"] = os.path.abspath(volume_path) if volume_path else f"{root}/volumes"
+        image_store = self.image_store or stored.image_store
+        values["image_store"] = os.path.abspath(image_store) if image_store else ""
+        values["transient"] = self.transient or stored.transient
         values.update(root=root, runroot=runroot, tmpdir=tmpdir, storage_driver=driver, cgroup_manager=manager)
         return Settings.from_json(values)
+
+    @property
+    def scratch(self) -> str:
+        """Where large temporary files are: $TMPDIR, what containers.conf says (engine.image_copy_tmp_dir), or the store."""
+        chosen = os.environ.get("TMPDIR") or containers.load().text("engine", "image_copy_tmp_dir")
+        return f"{self.root}/tmp" if chosen in ("", "storage") else chosen
 
     def _chosen_events_backend(self, configured: str) -> str:
         if self.events_backend:
@@ -133,6 +150,10 @@ class Settings(Record):
             flags.append(f"--network-config-dir={os.path.abspath(self.network_config_dir)}")
         if self.events_backend != "database":
             flags.append(f"--events-backend={self.events_backend}")
+        if self.volume_path != f"{self.root}/volumes":
+            flags.append(f"--volumepath={self.volume_path}")
+        if self.image_store:
+            flags.append(f"--imagestore={self.image_store}")
         if self.network_backend:
             flags.append(f"--network-backend={self.network_backend}")
         if self.conmon:

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 def _temporary(ctx: Context) -> str:
-    folder = f"{ctx.settings.root}/tmp"
+    folder = ctx.settings.scratch
     os.makedirs(folder, 0o700, exist_ok=True)
     return folder
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from podling.core.containers import every
 from podling.errors import InvalidInput, PodlingError
 from podling.linux.files import remove_tree
@@ -40,8 +42,14 @@ def reset(ctx: Context) -> None:
             native.remove_bridge(network)
     settings = ctx.settings
     ctx.db.close()
+    database = os.path.realpath(f"{settings.root}/podling.db")
     for folder in (settings.root, settings.tmpdir, settings.runroot):
         remove_tree(folder)
+    for path in (database, f"{database}-wal", f"{database}-shm"):  # containers.conf may have it elsewhere
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            pass
     if outer_uid():
         _end_pause()
 

@@ -144,11 +144,11 @@ def _volumes(ctx: Context, found: list[Damage], *, repair: bool) -> None:
             found.append(Damage(kind="volume", id=name, problem="its folder is missing", repaired=repair))
             if repair:
                 os.makedirs(folder, 0o755)
-    names = _names(f"{ctx.settings.root}/volumes")
+    names = _names(ctx.settings.volume_path)
     known = {name for (name,) in ctx.db.rows("SELECT name FROM volumes")}
     going = _going(ctx)
     for name in names:
-        if name not in known and f"volumes/{name}" not in going:
+        if name not in known and volumes.folder(ctx, name) not in going:
             damage = Damage(kind="folder", id=f"volumes/{name}", problem="is of no volume")
             if repair:  # it may hold what nobody wants to lose
                 with ctx.db.write() as tx:

@@ -128,6 +128,7 @@ def build_config(
         stop_timeout=10 if options.stop_timeout < 0 else options.stop_timeout,
         timeout=options.timeout,
         auto_remove=options.rm,
+        transient=ctx.settings.transient,
         runtime=ctx.settings.runtime,
         detach_keys=options.detach_keys,
         pidfile=options.pidfile,
@@ -173,7 +174,9 @@ def _label(ctx: Context, config: ContainerConfig) -> None:
         return
     from podling.linux import selinux
 
-    own = selinux.of_container(security.label_options, systemd=config.systemd)
+    own = selinux.of_container(
+        security.label_options, systemd=config.systemd, own_user=conf.load().flag("containers", "label_users")
+    )
     if not selinux.enabled() or not conf.load().flag("containers", "label", default=True):
         return
     modes = (config.pid_mode, config.ipc_mode)
@@ -496,7 +499,8 @@ def _logging(ctx: Context, options: CreateOptions, id: str) -> tuple[str, str, i
         raise InvalidInput("--log-driver=passthrough cannot be used with a terminal (-t)")
     if driver in ("k8s-file", "json-file"):
         driver = "k8s-file"
-        path = path or f"{ctx.folder(id)}/ctr.log"
+        place = conf.load().text("containers", "log_path")
+        path = path or (f"{place}/{id}/ctr.log" if place else f"{ctx.folder(id)}/ctr.log")
     if labels and driver != "journald":
         raise InvalidInput("--log-opt label: only the journald log driver has labels")
     return driver, path, log_size, tag, labels

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-from podling.config import storage
+from podling.config import containers, storage
 from podling.config.settings import Settings
 from podling.errors import InvalidInput
 from podling.linux.proc import boot_id
@@ -47,6 +47,7 @@ class Context:
             os.makedirs(root, 0o700, exist_ok=True)
         except OSError as error:
             raise InvalidInput(f"--root {root}: {error.strerror}") from None
+        self._place_database(root)
         self.db = Database(f"{root}/podling.db")
         if self.settings.events_backend != "database":
             from podling.core.eventlogs import open_log
@@ -56,6 +57,21 @@ class Context:
         self._store: Store | None = None
         self._runtimes: dict[str, OCIRuntime] = {}
         self._notice_reboot()
+
+    def _place_database(self, root: str) -> None:
+        """A new store's database lies where containers.conf has it (engine.static_dir), and a link in the root says so."""
+        place = containers.load().text("engine", "static_dir")
+        link = f"{root}/podling.db"
+        if not place or os.path.lexists(link):
+            return
+        import hashlib
+
+        os.makedirs(place, 0o700, exist_ok=True)
+        name = hashlib.sha256(os.path.realpath(root).encode()).hexdigest()[:12]
+        try:
+            os.symlink(f"{os.path.abspath(place)}/podling-{name}.db", link)
+        except FileExistsError:  # another command was faster
+            pass
 
     def told(
         self,
@@ -79,8 +95,9 @@ class Context:
             settings = self.settings
             preferred = storage.load().driver
             self._store = Store(
-                settings.root, self.db, self.locks, settings.storage_driver, settings.storage_opts, preferred=preferred
-            )
+                settings.root, self.db, self.locks, settings.storage_driver, settings.storage_opts,
+                preferred=preferred, image_store=settings.image_store,
+            )  # fmt: skip
         return self._store
 
     def runtime(self, name: str = "") -> OCIRuntime:

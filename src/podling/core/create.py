@@ -97,7 +97,24 @@ def _create(ctx: Context, options: CreateOptions, made_with: pods.Pod | None = N
     ctx.runtime(config.runtime)
     if made_with:
         pods.become_infra(config, made_with)
-    return store(ctx, config, image, fixed_name=bool(options.name), made_with=made_with)
+    made = store(ctx, config, image, fixed_name=bool(options.name), made_with=made_with)
+    if made.layer and conf.load().flag("containers", "prepare_volume_on_create"):
+        _prepare_volumes(made)
+    return made
+
+
+def _prepare_volumes(container: Container) -> None:
+    """Copy what the image has at the mount points into new volumes now, and not with the first start."""
+    from podling.core import volumes
+
+    ctx = container.ctx
+    layer = container.layer or 0
+    root = ctx.store.mount(layer, container.owners)
+    try:
+        volumes.fill(ctx, container.config, root, container.owners)
+    finally:
+        ctx.store.unmount(layer)
+        volumes.let_go(ctx, container.key)
 
 
 def create_infra(ctx: Context, options: CreateOptions, pod: pods.Pod) -> Container:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from podling.config.settings import find_program
+from podling.core import volume_plugins
 from podling.errors import PodlingError
 from podling.linux import selinux
 from podling.linux.proc import outer_uid
@@ -159,15 +160,15 @@ def info(ctx: Context) -> dict[str, Any]:
             "graphRootAllocated": usage.f_blocks * usage.f_frsize,
             "graphRootUsed": (usage.f_blocks - usage.f_bfree) * usage.f_frsize,
             "graphStatus": {"Native Overlay Diff": "true"} if ctx.store.driver.name == "overlay" else {},
-            "imageCopyTmpDir": f"{settings.root}/tmp",
+            "imageCopyTmpDir": settings.scratch,
             "imageStore": {"number": ctx.db.value("SELECT count(*) FROM images")},
             "runRoot": settings.runroot,
             "transientStore": False,
-            "volumePath": f"{settings.root}/volumes",
+            "volumePath": settings.volume_path,
         },
         "registries": {"search": _search()},
         "plugins": {
-            "volume": ["local"],
+            "volume": ["local", "image", *volume_plugins.names()],
             "network": ["bridge"],
             "log": ["k8s-file", "none", "passthrough", "journald"],
             "authorization": None,

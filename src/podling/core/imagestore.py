@@ -6,6 +6,7 @@ together. A kill before that leaves intents; nothing half-made is ever seen.
 
 from __future__ import annotations
 
+from podling.config import containers
 from podling.errors import BadArchive, PodlingError
 from podling.oci import json
 from podling.oci.image import (
@@ -34,6 +35,9 @@ if TYPE_CHECKING:
     from podling.storage.store import Staged
 
     Source = Callable[[], Iterator[bytes]]
+
+#: layers that are unpacked at the same time, unless containers.conf says how many
+_SIDE_BY_SIDE = 3
 
 
 def store_image(
@@ -209,7 +213,8 @@ def _unpack_all(
 
     for position in missing:  # overlay layers do not look at each other, only their order of keys is fixed here
         staged[position] = store.stage(chain[position], parent_of(position))
-    pool = ThreadPoolExecutor(max_workers=min(len(missing), 3))
+    side_by_side = max(containers.load().number("engine", "image_parallel_copies", 0), 0) or _SIDE_BY_SIDE
+    pool = ThreadPoolExecutor(max_workers=min(len(missing), side_by_side))
     try:
         for future in [pool.submit(unpack, position) for position in missing]:
             future.result()

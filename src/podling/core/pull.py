@@ -297,7 +297,7 @@ def _pull_file(ctx: Context, place: Place, wanted: Platform, options: PullOption
 
         found = Store(place.path).image(place.name, wanted)
         return store_source(ctx, found, found.names, action="pull")
-    scratch = f"{ctx.settings.root}/tmp"
+    scratch = ctx.settings.scratch
     os.makedirs(scratch, 0o700, exist_ok=True)
     if not os.path.exists(place.path):
         raise InvalidInput(f"{place.path}: no such file or folder")

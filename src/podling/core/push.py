@@ -145,7 +145,7 @@ class FileDestination:
                 self._out = open(self._temporary or path, "wb") if path else os.fdopen(os.dup(self._fd), "wb")
             except OSError as error:
                 raise InvalidInput(f"{path}: {error.strerror}") from None
-            scratch = f"{self._ctx.settings.root}/tmp"
+            scratch = self._ctx.settings.scratch
             os.makedirs(scratch, 0o700, exist_ok=True)
             kind = writers.LayoutTar if transport == "oci-archive" else writers.DockerTar
             self._destination = kind(self._out, scratch)

@@ -91,3 +91,15 @@ def after_reboot(ctx: Context, marker: str, boot: str) -> None:
         with open(marker + ".new", "w") as file:
             file.write(boot)
         os.rename(marker + ".new", marker)
+    _drop_volatile(ctx)
+
+
+def _drop_volatile(ctx: Context) -> None:
+    """What was made for one boot alone goes: containers of --rm, whose files may not have been written out, and of a transient store."""
+    from podling.core import containers, removal
+
+    for container in containers.every(ctx, "auto_remove OR config LIKE '%\"transient\":true%'"):
+        try:
+            removal.remove_one(container, force=True, volumes=True, depend=True)
+        except PodlingError as error:
+            ctx.warn(f"container {container.name}, which was to end with the reboot: {error.message}")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+
 from podling.core.containers import Container
 from podling.errors import Conflict, NoSuchContainer, WrongState
 
@@ -115,5 +117,10 @@ def forget(container: Container, *, died: int | None = None, finished: int = 0, 
             doomed.append(ctx.store.discard(tx, container.layer))
         if container.config.log_path:
             doomed.append(ctx.store.doom(tx, f"containers/{container.id}"))
+            place = os.path.dirname(container.config.log_path)
+            if os.path.basename(place) == container.id and place != ctx.folder(
+                container.id
+            ):  # containers.conf: log_path
+                doomed.append(ctx.store.doom(tx, place))
         container.tell(tx, "remove")
     ctx.store.bury(doomed)

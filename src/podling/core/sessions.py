@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 
+from podling.config import containers
 from podling.core import exec as running
 from podling.core import lifecycle
 from podling.core.containers import Container, find
@@ -25,8 +26,8 @@ if TYPE_CHECKING:
 
     from podling.core.context import Context
 
-#: a session that has ended answers so long, in nanoseconds; then a later one sweeps it away
-_KEPT = 300 * 10**9
+#: a session that has ended answers so many seconds; then a later one sweeps it away
+_KEPT = 300
 
 
 class Link:
@@ -115,8 +116,9 @@ def create(ctx: Context, name: str, options: ExecOptions) -> str:
 def _sweep(container: Container) -> None:
     """Forget sessions that ended long ago."""
     ctx = container.ctx
+    kept = containers.load().number("engine", "exit_command_delay", _KEPT) * 10**9
     for id, created in ctx.db.rows("SELECT id, created FROM exec_sessions WHERE container=? AND pid<>0", container.key):
-        if created < now() - _KEPT and not _look(ctx, id)["Running"]:
+        if created < now() - kept and not _look(ctx, id)["Running"]:
             with ctx.db.write() as tx:
                 tx.run("DELETE FROM exec_sessions WHERE id=?", id)
             running.drop_folder(container, id)

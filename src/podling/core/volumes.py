@@ -1,12 +1,13 @@
-"""Volumes: folders in the store that outlive containers; with the options of mount(8) they are mounts instead."""
+"""Volumes: folders in the store that outlive containers; with the options of mount(8), or of a plugin, they are mounts instead."""
 
 from __future__ import annotations
 
 import os
 
+from podling.core import volume_plugins
 from podling.core.options import VolumeOptions
-from podling.errors import Conflict, InvalidInput, NameInUse, NotFound
-from podling.oci import json
+from podling.errors import Conflict, InvalidInput, NameInUse, NotFound, PodlingError, Unsupported
+from podling.oci import json, sizes
 from podling.oci.record import Record
 from podling.state.database import now
 
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 FILTERS = ("after", "anonymous", "dangling", "driver", "label", "name", "opt", "scope", "since", "until")
 DRIVERS = ("local", "image")
 _OPTIONS = ("type", "o", "device", "size", "inodes", "noquota", "image")
+#: of `o`, for folders of our own; everything else is mount(8)'s
+_LIMITS = ("size", "inodes", "uid", "gid", "noquota")
 
 
 class NoSuchVolume(NotFound):
@@ -61,11 +64,24 @@ class Volume(Record):
     @property
     def is_mount(self) -> bool:
         """It exists only while something is mounted at its path."""
-        return self.driver == "image" or bool(self.options.get("type") or self.options.get("device"))
+        return self.driver != "local" or bool(self.options.get("type") or self.options.get("device"))
+
+    @property
+    def limits(self) -> dict[str, str]:
+        """What `o` says of a folder of our own: size, inodes, uid, gid."""
+        words = self.options.get("o", "").split(",") if not self.is_mount else []
+        found = {key: value for key, _, value in (word.partition("=") for word in words) if key in _LIMITS}
+        return found | {key: value for key, value in self.options.items() if key in _LIMITS}
+
+
+def folder(ctx: Context, name: str) -> str:
+    """The folder that is removed with the volume."""
+    return f"{ctx.settings.volume_path}/{name}"
 
 
 def path_of(ctx: Context, name: str) -> str:
-    return f"{ctx.settings.root}/volumes/{name}/_data"
+    """Where the content is."""
+    return f"{folder(ctx, name)}/_data"
 
 
 def ensure(tx: Transaction, name: str) -> int:
@@ -174,12 +190,13 @@ def create(ctx: Context, name: str, wanted: VolumeOptions) -> Volume:
     ctx.recover()
     name = name or os.urandom(32).hex()
     check_volume_name(name)
-    if wanted.driver not in DRIVERS:
-        raise InvalidInput(
-            f"volume driver {wanted.driver!r} is not known", hint=f"the drivers are {', '.join(DRIVERS)}"
-        )
     options = pairs(wanted.options, "--opt")
-    _check(ctx, wanted.driver, options)
+    plugin = wanted.driver if wanted.driver not in DRIVERS else ""
+    if plugin:
+        if not ctx.db.row("SELECT 1 FROM volumes WHERE name=?", name):
+            volume_plugins.create(plugin, name, options)
+    else:
+        _check(ctx, wanted.driver, options)
     with ctx.db.write() as tx:
         if tx.row("SELECT 1 FROM volumes WHERE name=?", name):
             if not wanted.ignore:
@@ -194,7 +211,11 @@ def create(ctx: Context, name: str, wanted: VolumeOptions) -> Volume:
             )  # fmt: skip
             tx.event("volume", "create", name, name)
     volume = find(ctx, name)
-    _make_folder(ctx, volume)
+    try:
+        _make_folder(ctx, volume)
+    except PodlingError:
+        remove(ctx, volume.name, force=False)
+        raise
     return volume
 
 
@@ -210,16 +231,63 @@ def _check(ctx: Context, driver: str, options: dict[str, str]) -> None:
         images.find(ctx, options["image"])
     elif options.get("type") == "bind" and not os.path.exists(options.get("device", "")):
         raise InvalidInput(f"volume option device={options.get('device', '')}: no such file or folder")
-    if "size" in options or "inodes" in options:
-        raise InvalidInput(
-            "this file system has no quotas for volumes", hint="--opt type=tmpfs --opt o=size=10m limits one"
-        )
+    if not options.get("type") and not options.get("device"):
+        unknown = [word for word in options.get("o", "").split(",") if word and word.partition("=")[0] not in _LIMITS]
+        if unknown:
+            raise InvalidInput(
+                f"volume option o={unknown[0]} needs a type or a device",
+                hint=f"a folder of the store takes {', '.join(_LIMITS)}",
+            )
 
 
 def _make_folder(ctx: Context, volume: Volume) -> None:
-    if not os.path.isdir(volume.path):
-        os.makedirs(volume.path, 0o755, exist_ok=True)
-        os.chown(volume.path, volume.uid, volume.gid)
+    if os.path.isdir(volume.path):
+        return
+    limits = volume.limits
+    try:
+        uid, gid = int(limits.get("uid") or volume.uid), int(limits.get("gid") or volume.gid)
+        inodes = int(limits.get("inodes") or 0)
+    except ValueError:
+        raise InvalidInput(f"volume {volume.name}: uid, gid and inodes are numbers") from None
+    size = sizes.size(limits["size"], "volume option size") if limits.get("size") else 0
+    os.makedirs(volume.path, 0o755, exist_ok=True)
+    os.chown(volume.path, uid, gid)
+    if (size or inodes) and "noquota" not in limits:
+        from podling.linux import quota
+
+        try:
+            quota.limit(volume.path, size, inodes)
+        except Unsupported as error:
+            raise Unsupported(
+                error.message, hint=f"{error.hint}; or --opt type=tmpfs --opt o=size={limits.get('size') or '10m'}"
+            ) from None
+
+
+def reload(ctx: Context) -> tuple[list[str], list[str]]:
+    """Ask the plugins which volumes they have: (names that are new here, names that are gone there and here). What a plugin fails with
+    is a warning, and its volumes stay."""
+    ctx.recover()
+    here = list_volumes(ctx, [])
+    added, removed = [], []
+    for plugin in volume_plugins.names():
+        try:
+            there = volume_plugins.volumes(plugin)
+        except PodlingError as error:
+            ctx.warn(f"{error.message}; its volumes stay as they are")
+            continue
+        for name in there:
+            if all(volume.name != name for volume in here):
+                with ctx.db.write() as tx:
+                    tx.insert(
+                        "volumes", name=name, created=now(), anonymous=0, labels="{}", driver=plugin, options="{}", uid=0, gid=0
+                    )  # fmt: skip
+                    tx.event("volume", "create", name, name)
+                added.append(name)
+        for volume in here:
+            if volume.driver == plugin and volume.name not in there and not volume.users:
+                remove(ctx, volume.name, force=False)
+                removed.append(volume.name)
+    return added, removed
 
 
 def remove(ctx: Context, name: str, *, force: bool, timeout: int = -1) -> str:
@@ -240,12 +308,23 @@ def remove(ctx: Context, name: str, *, force: bool, timeout: int = -1) -> str:
         removal.remove_one(containers.find(ctx, id), force=True, volumes=False, timeout=timeout, depend=True)
     with ctx.locks.hold("volume", volume.key):
         _unmount(volume)
+        if volume.driver not in DRIVERS:
+            try:
+                volume_plugins.remove(volume.driver, volume.name)
+            except PodlingError as error:
+                if not force:
+                    raise
+                ctx.warn(f"{error.message}; the volume is forgotten here all the same")
+        elif volume.limits:
+            from podling.linux import quota
+
+            quota.forget(volume.path)
         with ctx.db.write() as tx:
             if tx.row("SELECT 1 FROM volume_users WHERE volume=?", volume.key):
                 raise VolumeInUse(f"volume {volume.name} is being used: volume is being used", hint="try again")
             tx.run("DELETE FROM volumes WHERE key=?", volume.key)
             tx.event("volume", "remove", volume.name, volume.name)
-            doomed = ctx.store.doom(tx, f"volumes/{volume.name}")
+            doomed = ctx.store.doom(tx, folder(ctx, volume.name))
     ctx.store.bury([doomed])
     return volume.name
 
@@ -303,6 +382,16 @@ def _mount(ctx: Context, volume: Volume) -> None:
         source = mounts.mount_image(ctx, images.instance(ctx, images.find(ctx, volume.options["image"])))
         calls.mount(source, volume.path, "", calls.MS_BIND)
         return
+    if volume.driver != "local":
+        source = volume_plugins.mount(volume.driver, volume.name)
+        try:
+            calls.mount(source, volume.path, "", calls.MS_BIND | calls.MS_REC)
+        except OSError as error:
+            volume_plugins.unmount(volume.driver, volume.name)
+            raise InvalidInput(
+                f"volume {volume.name}: {source}, which the plugin {volume.driver} named: {error.strerror}"
+            ) from None
+        return
     kind, device = volume.options.get("type", ""), volume.options.get("device", "")
     argv = ["/bin/mount"]
     if kind and kind != "bind":
@@ -325,8 +414,11 @@ def _mount(ctx: Context, volume: Volume) -> None:
 def _unmount(volume: Volume) -> None:
     from podling.linux.calls import umount
 
-    if volume.is_mount:
-        umount(volume.path)
+    if volume.is_mount and umount(volume.path) and volume.driver not in DRIVERS:
+        try:
+            volume_plugins.unmount(volume.driver, volume.name)
+        except PodlingError:  # the container has ended all the same; the plugin finds it unmounted
+            pass
 
 
 def _unmount_unused(ctx: Context, key: int, leaving: int) -> None:
@@ -409,7 +501,7 @@ def release(ctx: Context, tx: Transaction, container: int) -> list[Doomed]:
         tx.run("DELETE FROM volume_users WHERE volume=?", key)
         tx.run("DELETE FROM volumes WHERE key=?", key)
         tx.event("volume", "remove", name, name)
-        doomed.append(ctx.store.doom(tx, f"volumes/{name}"))
+        doomed.append(ctx.store.doom(tx, folder(ctx, name)))
     return doomed
 
 

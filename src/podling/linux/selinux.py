@@ -28,9 +28,9 @@ def enabled() -> bool:
     return os.path.exists(_ENFORCE)
 
 
-def of_container(options: list[str], *, systemd: bool) -> tuple[str, str]:
+def of_container(options: list[str], *, systemd: bool, own_user: bool = False) -> tuple[str, str]:
     """(label of the process, label of its files) for the values of --security-opt label; both empty for `disable`, and where the
-    host's policy knows no containers.
+    host's policy knows no containers. With `own_user` both are of our own SELinux user and role.
 
     Raises:
         InvalidInput: an option that is none.
@@ -55,6 +55,10 @@ def of_container(options: list[str], *, systemd: bool) -> tuple[str, str]:
     file = contexts.get("file", "")
     if not process or not file:
         return "", ""
+    if own_user:
+        ours = _own_user()
+        changes = {**ours, **changes}
+        file = _with(file, {"user": ours["user"]})
     level = changes.get("level") or _own_level()
     found = (
         _with(process, {**changes, "level": level}),
@@ -92,6 +96,13 @@ def _assignments(path: str) -> dict[str, str]:
         return {}
     pairs = (line.partition("=") for line in lines if "=" in line and not line.startswith("#"))
     return {name.strip(): value.strip().strip('"') for name, _, value in pairs}
+
+
+def _own_user() -> dict[str, str]:
+    """The user and the role that this process has."""
+    with open("/proc/self/attr/current") as file:
+        user, role = (file.read().split(":", 2) + ["", ""])[:2]
+    return {"user": user, "role": role}
 
 
 def _own_level() -> str:

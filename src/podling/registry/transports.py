@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from podling.config import containers
 from podling.errors import InvalidInput, Unsupported
 from podling.linux.proc import outer_uid
 from podling.oci.record import Record
@@ -25,6 +26,9 @@ def split(text: str) -> Place | None:
     Raises:
         InvalidInput: a transport without what it needs. Unsupported: docker-daemon.
     """
+    default = containers.load().text("engine", "image_default_transport").removesuffix("//").removesuffix(":")
+    if default and default != "docker" and not text.startswith(tuple(f"{name}:" for name in TRANSPORTS)):
+        text = f"{default}:{text}"
     transport, colon, rest = text.partition(":")
     if not colon or transport not in TRANSPORTS or transport == "docker":
         return None

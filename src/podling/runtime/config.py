@@ -229,6 +229,8 @@ class ContainerConfig(Record):
     stop_timeout: int = 10
     timeout: int = 0
     auto_remove: bool = False
+    #: it ends with a reboot (--transient-store)
+    transient: bool = False
     runtime: str = ""
     detach_keys: str = "ctrl-p,ctrl-q"
     pidfile: str = ""

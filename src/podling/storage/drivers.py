@@ -281,7 +281,7 @@ def shift_tree(folder: str, owners: Owners) -> None:
 
 def copy_tree(source: str, target: str) -> None:
     """Copy a folder with owners, times, links, attributes and holes; shares blocks where the file system can."""
-    code = os.spawnv(os.P_WAIT, "/bin/cp", ["cp", "-a", "--reflink=auto", "--sparse=auto", "-T", source, target])
+    code = os.spawnv(os.P_WAIT, "/bin/cp", ["cp", "-aH", "--reflink=auto", "--sparse=auto", "-T", source, target])
     if code:
         raise RuntimeFailed(f"copying {source} failed with code {code}")
 

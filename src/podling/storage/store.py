@@ -93,6 +93,7 @@ class Store:
         options: list[str] | None = None,
         *,
         preferred: str = "",
+        image_store: str = "",
     ) -> None:
         self.root = root
         self.database = database
@@ -101,6 +102,8 @@ class Store:
         #: the driver of a new store where none is wanted in particular
         self._preferred = preferred
         self.options = parse_options(options or [])
+        #: where the content of image layers is instead
+        self._image_store = image_store
         self._driver: drivers.Driver | None = None
 
     @property
@@ -140,12 +143,34 @@ class Store:
         staged = Staged(self, intent)
         try:
             self.driver.prepare(staged.folder, self.folder(parent) if parent else None, writable=writable)
+            if self._image_store and not writable:
+                self._put_elsewhere(staged)
             if writable and (self.options.size or self.options.inodes):
                 quota.limit(staged.folder, self.options.size, self.options.inodes)
         except BaseException:
             staged.close()
             raise
         return staged
+
+    def _put_elsewhere(self, staged: Staged) -> None:
+        """The content of an image's layer lies in another folder, on another disk perhaps; `diff` is a link."""
+        target = f"{self._image_store}/podling-layers/{self._name}-{staged.key}"
+        os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
+        diff = f"{staged.folder}/diff"
+        if self.driver.independent:
+            os.rmdir(diff)
+            os.mkdir(target, 0o755)
+        else:
+            drivers.copy_tree(diff, target)
+            remove_tree(diff)
+        os.symlink(target, diff)
+
+    @property
+    def _name(self) -> str:
+        """What tells this store from others that keep layers in the same folder."""
+        import hashlib
+
+        return hashlib.sha256(os.path.realpath(self.root).encode()).hexdigest()[:12]
 
     def unpack(self, staged: Staged, chunks: Iterator[bytes], parent: int | None, *, expected: str = "") -> None:
         """Decompress, hash and unpack a layer's tar in one pass.
@@ -196,11 +221,13 @@ class Store:
     def flush(self) -> None:
         """Have everything that was unpacked on the disk, before rows say that it is there: a power loss must not leave a layer
         with empty files."""
-        fd = os.open(self.root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-        try:
-            sync_file_system(fd)
-        finally:
-            os.close(fd)
+        for folder in (self.root, self._image_store):
+            if folder:
+                fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                try:
+                    sync_file_system(fd)
+                finally:
+                    os.close(fd)
 
     def _lookup_below(self, parent: int | None) -> Callable[[str], os.stat_result | None]:
         folders: list[str] = []
@@ -313,7 +340,7 @@ class Store:
 
     # -- removing
     def doom(self, tx: Transaction, folder: str) -> Doomed:
-        """Note in the caller's transaction that `folder`, relative to the root, is to go; `bury` it after the commit."""
+        """Note in the caller's transaction that `folder`, absolute or below the root, is to go; `bury` it after the commit."""
         return Doomed(tx.insert("intents", kind="erase", subject=folder, created=now()), folder)
 
     def discard(self, tx: Transaction, key: int) -> Doomed:
@@ -324,7 +351,7 @@ class Store:
     def bury(self, doomed: list[Doomed]) -> None:
         """Remove doomed folders and strike out their intents."""
         for item in doomed:
-            self._erase_folder(f"{self.root}/{item.folder}")
+            self._erase_folder(os.path.join(self.root, item.folder))
         if doomed:
             with self.database.write() as tx:
                 for item in doomed:
@@ -342,6 +369,11 @@ class Store:
                 self.driver.unmount(folder)
             except OSError:
                 pass
+        if os.path.islink(f"{folder}/diff"):
+            target = os.readlink(f"{folder}/diff")
+            # ours, and not a layer of somebody else's store
+            if target.endswith(f"/podling-layers/{self._name}-{os.path.basename(folder)}"):
+                remove_tree(target)
         remove_tree(folder)
         self._erase_copies(os.path.basename(folder))
 
@@ -380,7 +412,7 @@ class Store:
                 if kind == "layer":
                     self.erase(intent.key)
                 elif kind == "erase":
-                    self._erase_folder(f"{self.root}/{subject}")
+                    self._erase_folder(os.path.join(self.root, subject))
                 else:
                     continue
             except (OSError, PodlingError):

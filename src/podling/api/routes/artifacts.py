@@ -48,7 +48,7 @@ async def add(call: Call) -> StreamResponse:
         type=call.text("artifactMIMEType"), file_type=call.text("fileMIMEType"), annotations=call.many("annotations"),
         append=call.flag("append"), replace=call.flag("replace"),
     )  # fmt: skip
-    with tempfile.TemporaryDirectory(prefix="podling-artifact", dir=call.engine.settings.root + "/tmp") as folder:
+    with tempfile.TemporaryDirectory(prefix="podling-artifact", dir=call.engine.settings.scratch) as folder:
         path = os.path.join(folder, title)
         with open(path, "wb") as file:
             async for chunk in call.request.content.iter_chunked(1 << 18):
@@ -96,7 +96,7 @@ async def extract(call: Call) -> StreamResponse:
     name = call.names["artifact"]
     await call.do(ops.InspectArtifact(name=name))
 
-    with tempfile.TemporaryDirectory(prefix="podling-artifact", dir=call.engine.settings.root + "/tmp") as folder:
+    with tempfile.TemporaryDirectory(prefix="podling-artifact", dir=call.engine.settings.scratch) as folder:
         await call.do(
             ops.ExtractArtifact(name=name, target=folder, title=call.text("title"), digest=call.text("digest"))
         )

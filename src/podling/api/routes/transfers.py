@@ -267,7 +267,7 @@ async def _save(call: Call, names: list[str], format: str) -> StreamResponse:
         )
     if format not in ("docker-dir", "oci-dir"):
         raise InvalidInput(f"unknown format {format!r}", hint="docker-archive, oci-archive, docker-dir or oci-dir")
-    with tempfile.TemporaryDirectory(prefix="podling-save", dir=f"{call.engine.settings.root}/tmp") as folder:
+    with tempfile.TemporaryDirectory(prefix="podling-save", dir=call.engine.settings.scratch) as folder:
         path = f"{folder}/image"
         await call.do(ops.SaveImages(names=names, path=path, format=format, compress=call.flag("compress")))
 

@@ -1,4 +1,4 @@
-"""volume create, ls, inspect, rm, prune, exists, export, import, mount, unmount."""
+"""volume create, ls, inspect, rm, prune, reload, exists, export, import, mount, unmount."""
 
 from __future__ import annotations
 
@@ -150,6 +150,14 @@ def _unmount(app: App, args: Args) -> int:
     return 0
 
 
+def _reload(app: App, args: Args) -> int:
+    added, removed = app.engine.call(ops.ReloadVolumes())
+    for heading, names in (("Added:", added), ("Removed:", removed)):
+        if names:
+            app.out("\n".join([heading, *names]))
+    return 0
+
+
 _FILTER = Flag(
     "filter", "f", "list", "Only volumes that match KEY=VALUE: name, label, driver, dangling, opt, until, since"
 )
@@ -158,7 +166,7 @@ CREATE = Command(
     _create,
     "[options] [NAME]",
     "Makes a volume and prints its name; with options of mount(8) it is mounted where a container uses it.",
-    Flag("driver", "d", "string", "Driver: local, or image", "local"),
+    Flag("driver", "d", "string", "Driver: local, image, or a plugin of containers.conf", "local"),
     Flag("gid", "", "int", "Group that owns the volume"),
     Flag("ignore", "", "bool", "It is no error when the volume exists"),
     Flag("label", "l", "list", "Add a label (KEY=VALUE)"),
@@ -203,6 +211,14 @@ PRUNE = Command(
     Flag("force", "f", "bool", "Do not ask"),
     most=0,
     examples=("volume prune --force",),
+)
+RELOAD = Command(
+    _reload,
+    "",
+    "Asks all volume plugins of containers.conf which volumes they have: new ones are added here, and those that are gone there are\n"
+    "removed.",
+    most=0,
+    examples=("volume reload",),
 )
 EXISTS = Command(_exists, "VOLUME", "Ends with 0 when the volume exists, else with 1.", least=1, most=1)
 EXPORT = Command(

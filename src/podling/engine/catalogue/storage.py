@@ -47,6 +47,13 @@ class PruneVolumes(Operation):
     filters: list[str] = []
 
 
+class ReloadVolumes(Operation):
+    """Ask volume plugins which volumes they have: (names that came, names that went)."""
+
+    executor: ClassVar = "storage:reload_volumes"
+    route: ClassVar = ""
+
+
 class ExportVolume(Operation):
     executor: ClassVar = "storage:export_volume"
     outputs: ClassVar = ("fd",)

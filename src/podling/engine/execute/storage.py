@@ -44,6 +44,10 @@ def prune_volumes(ctx: Context, op: ops.PruneVolumes) -> tuple[list[str], int]:
     return volumes.prune(ctx, op.filters)
 
 
+def reload_volumes(ctx: Context, op: ops.ReloadVolumes) -> tuple[list[str], list[str]]:
+    return volumes.reload(ctx)
+
+
 def export_volume(ctx: Context, op: ops.ExportVolume) -> None:
     volumes.export(ctx, op.name, op.fd)
 
