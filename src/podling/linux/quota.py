@@ -25,7 +25,7 @@ _QUOTA = struct.Struct(
 
 
 def limit(folder: str, size: int, inodes: int) -> None:
-    """Let what is made in the empty `folder` have at most so many bytes and files; 0: any number.
+    """Let what is made in `folder`, in which there is nothing but empty folders, have at most so many bytes and files; 0: any number.
 
     Raises:
         Unsupported: the file system keeps no such quotas.
@@ -33,8 +33,13 @@ def limit(folder: str, size: int, inodes: int) -> None:
     fd = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         project = _project(fd)
-        flags, extent, extents, _, cow = _ATTRIBUTES.unpack(fcntl.ioctl(fd, _FSGETXATTR, bytes(_ATTRIBUTES.size)))
-        fcntl.ioctl(fd, _FSSETXATTR, _ATTRIBUTES.pack(flags | _INHERIT, extent, extents, project, cow))
+        _join(fd, project)
+        for name in os.listdir(fd):
+            inner = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=fd)
+            try:
+                _join(inner, project)
+            finally:
+                os.close(inner)
         _set(fd, project, size, inodes)
     except OSError as error:
         raise Unsupported(
@@ -58,6 +63,12 @@ def forget(folder: str) -> None:
         pass
     finally:
         os.close(fd)
+
+
+def _join(fd: int, project: int) -> None:
+    """Count a folder, and what will be made in it, to a project."""
+    flags, extent, extents, _, cow = _ATTRIBUTES.unpack(fcntl.ioctl(fd, _FSGETXATTR, bytes(_ATTRIBUTES.size)))
+    fcntl.ioctl(fd, _FSSETXATTR, _ATTRIBUTES.pack(flags | _INHERIT, extent, extents, project, cow))
 
 
 def _project(fd: int) -> int:
