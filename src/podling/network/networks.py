@@ -341,8 +341,10 @@ def _subnets(spec: NetworkSpec, known: list[dict[str, Any]]) -> list[dict[str, A
         raise InvalidInput("cannot set gateway or ip range without subnet", hint="give a --subnet for each")
     used = [Subnet(item["subnet"]) for network in known for item in network.get("subnets") or ()]
     wanted = list(spec.subnets)
+    # a bridge of the host's own is in a network of the host's; users' bridges are in a namespace of theirs
+    apart = spec.options.get("mode") == "unmanaged" or (wanted and outer_uid())
+    host = [] if apart else _host_subnets()
     if not wanted:
-        host = _host_subnets()
         wanted = [next(text for text in _pools() if not any(Subnet(text).meets(other) for other in (*used, *host)))]
     if spec.ipv6 and not any(":" in text for text in wanted):
         wanted.append(
@@ -351,9 +353,12 @@ def _subnets(spec: NetworkSpec, known: list[dict[str, Any]]) -> list[dict[str, A
     found: list[dict[str, Any]] = []
     for position, text in enumerate(wanted):
         subnet = Subnet(text)
-        for other in used:
+        for other in (*used, *host):
             if subnet.meets(other) and spec.driver == "bridge":
-                raise InvalidInput(f"subnet {text} is already used on the host or by another config")
+                raise InvalidInput(
+                    f"subnet {text} is already used on the host or by another config",
+                    hint=f"{other.text} meets it: `podling network ls` and `ip address` show who has that",
+                )
         used.append(subnet)
         entry: dict[str, Any] = {"subnet": subnet.text}
         gateway = spec.gateways[position] if position < len(spec.gateways) else ""
@@ -385,7 +390,7 @@ def _range(text: str, subnet: Any) -> dict[str, str]:
 
 
 def _host_subnets() -> list[Any]:
-    """The IPv4 networks that the host has routes to."""
+    """The networks that the host's interfaces are in."""
     import socket
     import struct
 
@@ -395,12 +400,21 @@ def _host_subnets() -> list[Any]:
     with open("/proc/net/route") as file:
         for line in file.read().splitlines()[1:]:
             fields = line.split()
-            base, mask = int(fields[1], 16), int(fields[7], 16)
-            if mask:
+            base, gateway, mask = int(fields[1], 16), int(fields[2], 16), int(fields[7], 16)
+            if mask and not gateway:
                 address = socket.inet_ntoa(struct.pack("<I", base))
                 length = bin(mask).count("1")
-                if length < 32:
+                if 1 < length < 32:
                     found.append(Subnet(f"{address}/{length}"))
+    try:
+        with open("/proc/net/if_inet6") as file:
+            lines = [line.split() for line in file]
+    except FileNotFoundError:
+        lines = []
+    for packed, _, hexadecimal, scope, *_ in lines:
+        if scope == "00" and int(hexadecimal, 16) < 128:  # neither of one link nor of one host
+            address = socket.inet_ntop(socket.AF_INET6, bytes.fromhex(packed))
+            found.append(Subnet(f"{address}/{int(hexadecimal, 16)}"))
     return found
 
 
