@@ -56,6 +56,7 @@ class Image:
         compress: Callable[[bytes], bytes] = gzip.compress,
         arch: str = "amd64",
         config: dict[str, Any] | None = None,
+        annotations: dict[str, str] | None = None,
     ) -> None:
         blobs = [compress(tar) for tar in tars]
         suffix = "+gzip" if compress is gzip.compress else "+zstd" if compress is not bytes else ""
@@ -75,7 +76,15 @@ class Image:
                 "schemaVersion": 2,
                 "mediaType": self.media_type,
                 "config": {"mediaType": config_type, "digest": digest(self.config), "size": len(self.config)},
-                "layers": [{"mediaType": layer_type, "digest": digest(blob), "size": len(blob)} for blob in blobs],
+                "layers": [
+                    {
+                        "mediaType": layer_type,
+                        "digest": digest(blob),
+                        "size": len(blob),
+                        **({"annotations": annotations} if annotations else {}),
+                    }
+                    for blob in blobs
+                ],
             }
         ).encode()
         self.blobs = {digest(blob): blob for blob in (*blobs, self.config)}
@@ -230,8 +239,9 @@ class Misbehaving:
             data = self.image.blobs[name]
             wanted = handler.headers.get("Range", "")
             if wanted:
-                start = int(wanted.removeprefix("bytes=").rstrip("-"))
-                send(handler, 206, data[start:], {"Content-Range": f"bytes {start}-{len(data) - 1}/{len(data)}"})
+                first, _, last = wanted.removeprefix("bytes=").partition("-")
+                start, end = int(first), min(int(last) + 1 if last else len(data), len(data))
+                send(handler, 206, data[start:end], {"Content-Range": f"bytes {start}-{end - 1}/{len(data)}"})
             else:
                 send(handler, 200, data)
         else:

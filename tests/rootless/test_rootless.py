@@ -15,8 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from podling.storage.chunked import ChunkedWriter
 from tests.integration.conftest import eventually
-from tests.integration.registry import layer
+from tests.integration.registry import Image, layer, misbehaving
 from tests.rootless.conftest import IMAGE, User
 
 
@@ -30,8 +31,8 @@ def _free_port() -> int:
         return int(sock.getsockname()[1])
 
 
-def _image(user: User, path: Path, name: str, *, owner: int) -> None:
-    """An image with a file that belongs to `owner`, as an archive that the user may read."""
+def _owned(owner: int) -> bytes:
+    """A layer with a file that belongs to `owner`."""
 
     def edit(out: tarfile.TarFile) -> None:
         program = tarfile.TarInfo("bin/sh")
@@ -43,8 +44,12 @@ def _image(user: User, path: Path, name: str, *, owner: int) -> None:
         info.size = 2
         out.addfile(info, io.BytesIO(b"x\n"))
 
-    tar = layer({"bin": None}, edit=edit)
-    path.write_bytes(tar)
+    return layer({"bin": None}, edit=edit)
+
+
+def _image(user: User, path: Path, name: str, *, owner: int) -> None:
+    """That layer as an archive that the user may read."""
+    path.write_bytes(_owned(owner))
     path.chmod(0o644)
 
 
@@ -219,6 +224,63 @@ def test_without_subordinate_ids_the_hint_says_how_to_get_them(stranger: User, t
     findings = json.loads(stranger("doctor", "--json").stdout)
     fix = next(item for item in findings if item["name"] == "subordinate ids")
     assert fix["state"] == "fix" and "usermod" in fix["fix"]
+
+
+def test_ids_that_are_missing_are_told_before_layers_are_fetched(user: User) -> None:
+    """By the configuration, and by the table of a zstd:chunked layer."""
+    tar = _owned(70_000)
+    runs_as = Image([tar], config={"Cmd": ["sh"], "User": "70000:0"})
+    writer = ChunkedWriter(iter([tar]))
+    blob = b"".join(writer)
+    chunked = Image([tar], compress=lambda _: blob, annotations=writer.annotations)
+    for image, told in (
+        (runs_as, "the image's process belongs to 70000:0"),
+        (chunked, "the layer's file 'owned' belongs to 70000:70000"),
+    ):
+        with misbehaving(image) as registry:
+            error = user.fails(125, "pull", "--tls-verify=false", registry.name)
+            assert told in error and "70001 are needed" in error and "usermod --add-subuids" in error
+            whole = [
+                path for _, path, headers in registry.requests if image.layers[0] in path and "Range" not in headers
+            ]
+            assert not whole
+            user.ok("--storage-opt", "ignore_chown_errors=true", "pull", "-q", "--tls-verify=false", registry.name)
+            user.ok("rmi", registry.name)
+            user.ok("--storage-opt", "squash_ids=1234", "pull", "-q", "--tls-verify=false", registry.name)
+            run = ("run", "--rm", "--network=none", "--user=0", registry.name, "sh", "-c", "stat -c %u:%g /owned")
+            assert user.ok(*run) == "1234:1234"
+            user.ok("rmi", registry.name)
+    assert "is no id" in user.fails(125, "--storage-opt", "squash_ids=70000", "info")
+
+
+def test_bind_mounts_that_are_denied_name_ids_and_remedy(user: User, tmp_path: Path) -> None:
+    run = ("run", "--rm", "--network=none")
+    own, roots = user.home / "own", Path(user.root, "roots")
+    for place in (own, roots):
+        place.mkdir()
+    (roots / "inner").mkdir()
+    os.chown(own, user.uid, user.gid)
+    touch = (IMAGE, "touch", "/data/new")
+    try:
+        said = user(*run, "--user=1000:1000", "-v", f"{own}:/data", *touch).stderr
+        assert "belongs to id 0 in the container; its process runs as 1000:1000" in said
+        assert "--userns=keep-id:uid=1000,gid=1000" in said
+        user.ok(*run, "--user=1000:1000", "--userns=keep-id:uid=1000,gid=1000", "-v", f"{own}:/data", *touch)
+        said = user(*run, "-v", f"{roots}:/data", *touch).stderr
+        assert "belongs to an id that is not mapped" in said and f"sudo chown -R {user.uid} {roots}" in said
+        assert "keep-id" in user(*run, "--userns=auto", "-v", f"{own}:/data", *touch).stderr
+        error = user.fails(125, *run, "-v", f"{roots}:/data:U", *touch)
+        assert "the option U cannot give" in error and f"sudo chown -R {user.uid} {roots}" in error
+        roots.chmod(0o700)
+        error = user.fails(125, *run, "-v", f"{roots}/inner:/data", *touch)
+        assert "permission denied" in error and f"{roots} is closed to this user" in error
+        # neither what works, nor what fails for other reasons, is talked about
+        assert user(*run, "-v", f"{own}:/data", *touch).stderr == ""
+        assert user(*run, "-v", f"{own}:/data", IMAGE, "false").stderr == ""
+        assert user(*run, "--user=1000", "-v", f"{own}:/data:ro", IMAGE, "false").stderr == ""
+    finally:
+        shutil.rmtree(own)
+        shutil.rmtree(roots)
 
 
 def test_without_a_runtime_folder(stranger: User) -> None:

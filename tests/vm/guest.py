@@ -22,7 +22,7 @@ SUITE = "bookworm"
 PACKAGES = (
     "systemd-sysv dbus-user-session libpam-systemd python3 crun runc criu conmon netavark aardvark-dns passt slirp4netns "
     "uidmap catatonit fuse-overlayfs iptables nftables busybox-static libseccomp2 ca-certificates iproute2 kmod procps curl apparmor "
-    "selinux-policy-default e2fsprogs xfsprogs"
+    "selinux-policy-default e2fsprogs xfsprogs nfs-kernel-server"
 )
 PYTHON = "3.11"  # the suite's
 WHEELS = "urllib3 isal zstandard cryptography pynacl fastcrc pyyaml rich aiohttp pytest>=8,<9 pytest-xdist>=3.5"

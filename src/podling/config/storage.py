@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 _FILES = ("/etc/containers/storage.conf", "/usr/share/containers/storage.conf")
 _USUAL = ("/var/lib/containers/storage", "/run/containers/storage", "$HOME/.local/share/containers/storage")
 _DRIVER_OPTIONS = (
-    "size inodes ignore_chown_errors mount_program mountopt force_mask skip_mount_home disable-volatile use_composefs"
+    "size inodes ignore_chown_errors squash_ids mount_program mountopt force_mask skip_mount_home disable-volatile use_composefs"
 ).split()
 #: keys of each table; a value says why a key has no effect here
 _KNOWN: dict[str, dict[str, str]] = {

@@ -175,14 +175,22 @@ def run(
 def _run_passthrough(container: Container, preserve: lifecycle.Preserved | None) -> int:
     lifecycle.start(container, preserve=preserve)
     lifecycle.wait_for_process(container.pid, container.pid_start, -1)
-    return lifecycle.finish(container)
+    return _ended(container)
 
 
 def _follow(container: Container, session: Session, sig_proxy: bool) -> int | None:
     proxy = (lambda number: lifecycle.send_signal(container, number)) if sig_proxy else None
     if not session.run(container.pid, container.bundle.exit_file, proxy):
         return None
-    return lifecycle.finish(container)
+    return _ended(container)
+
+
+def _ended(container: Container) -> int:
+    """The exit code; of one that failed, what may have been in its way."""
+    code = lifecycle.finish(container)
+    for text in container.troubles if code else ():
+        container.ctx.warn(text)
+    return code
 
 
 def attach_to(container: Container, streams: Streams, sig_proxy: bool) -> int | None:

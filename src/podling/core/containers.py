@@ -60,6 +60,8 @@ class Container:
         self.document: str = columns.pop("config")
         self.__dict__.update(columns)
         self._config: ContainerConfig | None = None
+        #: what may be in the way of its process, told if that fails
+        self.troubles: list[str] = []
 
     def load(self) -> None:
         """Read the row again.

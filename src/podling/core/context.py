@@ -7,7 +7,7 @@ import os
 from podling.config import containers, storage
 from podling.config.settings import Settings
 from podling.errors import InvalidInput
-from podling.linux.proc import boot_id
+from podling.linux.proc import boot_id, outer_uid
 from podling.state.database import Database
 from podling.state.locks import Locks
 
@@ -46,7 +46,10 @@ class Context:
         try:
             os.makedirs(root, 0o700, exist_ok=True)
         except OSError as error:
-            raise InvalidInput(f"--root {root}: {error.strerror}") from None
+            hint = "choose a place that can be written to: --root PATH, or graphroot in storage.conf"
+            if outer_uid():
+                hint = f"choose a place of yours that can be written to: export XDG_DATA_HOME=/var/tmp/{outer_uid()}, or --root PATH"
+            raise InvalidInput(f"--root {root}: {error.strerror}", hint=hint) from None
         self._place_database(root)
         self.db = Database(f"{root}/podling.db")
         if self.settings.events_backend != "database":

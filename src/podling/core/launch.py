@@ -67,6 +67,15 @@ def launch(
             for position, mount in enumerate(config.mounts)
             if mount.kind in ("bind", "volume", "image", "artifact")
         }
+        if any(mount.kind == "bind" for mount in config.mounts):
+            from podling.core import binds
+
+            found = [
+                binds.trouble(sources[mount.target], mount, identity, owners)
+                for mount in config.mounts
+                if mount.kind == "bind"
+            ]
+            container.troubles = [text for text in found if text]
         if label:
             _label(container, files, sources)
         if owners:
@@ -297,10 +306,15 @@ def _label(container: Container, files: dict[str, str], sources: dict[str, str])
 
 def _give(path: str, uid: int, gid: int) -> None:
     """chown of a volume and all in it, through no link: option U."""
-    for _, _, files, fd in os.fwalk(path, follow_symlinks=False):
-        os.chown(fd, uid, gid)
-        for name in files:
-            os.chown(name, uid, gid, dir_fd=fd, follow_symlinks=False)
+    try:
+        for _, _, files, fd in os.fwalk(path, follow_symlinks=False):
+            os.chown(fd, uid, gid)
+            for name in files:
+                os.chown(name, uid, gid, dir_fd=fd, follow_symlinks=False)
+    except PermissionError as error:
+        from podling.core import binds
+
+        raise binds.not_given(path, uid, gid, error) from None
 
 
 def _drop_cgroups(document: dict[str, Any]) -> None:

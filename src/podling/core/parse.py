@@ -132,8 +132,15 @@ def _target(path: str, flag: str) -> str:
 
 def _source(path: str, flag: str) -> str:
     full = os.path.abspath(os.path.expanduser(path))
-    if not os.path.lexists(full):
-        raise InvalidInput(f"{flag}: statfs {full}: no such file or directory", hint=f"mkdir -p {full}")
+    try:
+        os.lstat(full)
+    except PermissionError:
+        from podling.core import binds
+
+        raise binds.hidden(full, flag) from None
+    except OSError as error:
+        said = "no such file or directory" if isinstance(error, FileNotFoundError) else error.strerror
+        raise InvalidInput(f"{flag}: statfs {full}: {said}", hint=f"mkdir -p {full}") from None
     return full
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 
 from podling.config import storage
-from podling.core import images
+from podling.core import images, preflight
 from podling.core.access import connect
 from podling.core.default_image import DEFAULT_IMAGE, make_default_image
 from podling.core.imagestore import store_image
 from podling.core.options import RegistryAccess
 from podling.errors import AccessDenied, BadArchive, DigestMismatch, InvalidInput, NoSuchImage, NotFound, RegistryError
+from podling.oci import json
 from podling.oci.image import (
     INDEXES,
     OCI_MANIFEST,
@@ -209,6 +210,7 @@ def _fetch(
     signatures = signing.check_remote(ctx, reference, remote, known, client, options.signature_policy)
     config = client.small_blob(remote.repository, manifest.config.digest)
     names = [f"{reference.name}:{reference.tag}"] if reference.tag and not reference.digest else []
+    preflight.check(ctx, client, remote.repository, json.loads(config), manifest.layers, parse_config(config).diff_ids)
     folder = f"{ctx.settings.root}/blobs"
     os.makedirs(folder, 0o700, exist_ok=True)
     _drop_old_partials(folder)

@@ -52,6 +52,20 @@ def context_option(label: str) -> str:
     return f',context="{label}"' if label else ""
 
 
+#: f_type of file systems that other hosts may have mounted too (statfs(2)), and of FUSE, behind which may be anything
+_REMOTE = frozenset(
+    (0x6969, 0xFF534D42, 0xFE534D42, 0x517B, 0x01021997, 0x5346414F, 0x00C36400, 0x0BD00BD0, 0x47504653, 0x65735546)
+)
+
+
+def is_remote(path: str) -> bool:
+    """Whether a folder is on a network file system, as far as can be told."""
+    record = ctypes.create_string_buffer(256)
+    if _libc.statfs(os.fsencode(path or "."), record):
+        return False
+    return ctypes.c_ulong.from_buffer(record).value & 0xFFFFFFFF in _REMOTE
+
+
 def umount(target: str, *, detach: bool = True) -> bool:
     """umount2(2); False when nothing is mounted there."""
     if _libc.umount2(os.fsencode(target), MNT_DETACH if detach else 0) == 0:

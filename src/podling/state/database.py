@@ -1,7 +1,7 @@
 """The SQLite database: WAL, `synchronous=NORMAL`, immediate writes, busy time-out, one connection per thread.
 
 A commit is atomic against a kill at any instant; after a power loss the last commits may be missing, never torn.
-Where a file system cannot do WAL (NFS), SQLite keeps its DELETE journal; nothing else changes.
+On a file system that several hosts may share (NFS) there is a DELETE journal instead, and `synchronous=FULL`.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class Database:
             if version != VERSION:
                 os.chmod(self.path, 0o600)
                 prepare(connection, version, self.path)
-            connection.execute("PRAGMA synchronous=NORMAL")
+            logged = connection.execute("PRAGMA journal_mode").fetchone()[0] == "wal"
+            connection.execute(f"PRAGMA synchronous={'NORMAL' if logged else 'FULL'}")
             connection.execute("PRAGMA foreign_keys=ON")
             return connection
         except BaseException as error:

@@ -100,7 +100,10 @@ def prepare(connection: sqlite.Connection, version: int, path: str) -> None:
             f"{path} has schema version {version}; this podling knows {VERSION}",
             hint="use the newer podling that made it, or another --root",
         )
-    connection.execute("PRAGMA journal_mode=WAL")
+    from podling.linux.calls import is_remote
+
+    # a write-ahead log needs memory that all who open the file share: hosts of one network file system do not
+    connection.execute(f"PRAGMA journal_mode={'DELETE' if is_remote(os.path.dirname(path)) else 'WAL'}")
     connection.execute("BEGIN IMMEDIATE")
     try:
         version = connection.execute("PRAGMA user_version").fetchone()[0]  # another process may have been first

@@ -159,10 +159,11 @@ class Piece(Record):
 
 
 class Table:
-    """What a chunked blob holds: the pieces of its tar, in order."""
+    """What a chunked blob holds: the pieces of its tar, in order; the file with the highest id: (name, uid, gid)."""
 
-    def __init__(self, pieces: list[Piece]) -> None:
+    def __init__(self, pieces: list[Piece], farthest: tuple[str, int, int] = ("", 0, 0)) -> None:
         self.pieces = pieces
+        self.farthest = farthest
 
     @property
     def files(self) -> dict[str, tuple[str, int]]:
@@ -188,10 +189,14 @@ def read_table(annotations: dict[str, str], fetch: Callable[[int, int], bytes]) 
     lines = _checked(fetch(lines_at[0], lines_at[1]), checksums[1], lines_at[2])
     files: dict[str, dict[str, Any]] = {}
     ends: dict[str, int] = {}
+    farthest = ("", 0, 0)
     for entry in table.get("entries") or ():
         name = str(entry.get("name", "")).strip("/").removeprefix("./")
         if entry.get("type") == "reg" and entry.get("digest"):
             files[name] = entry
+        uid, gid = int(entry.get("uid") or 0), int(entry.get("gid") or 0)
+        if max(uid, gid) > max(farthest[1:]):
+            farthest = (name, uid, gid)
         if entry.get("endOffset"):
             ends[name] = max(ends.get(name, 0), int(entry["endOffset"]))
     pieces = []
@@ -214,7 +219,7 @@ def read_table(annotations: dict[str, str], fetch: Callable[[int, int], bytes]) 
                     end=ends[bare],
                 )
             )
-    return Table(pieces)
+    return Table(pieces, farthest)
 
 
 def _checked(data: bytes, checksum: str, size: int) -> bytes:

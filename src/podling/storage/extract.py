@@ -38,14 +38,21 @@ class IdsMissing(BadArchive):
     reference = "ids-missing"
 
 
-def _beyond(member: tar.Member) -> IdsMissing:
+def missing_ids(what: str, uid: int, gid: int) -> IdsMissing:
+    """`what` belongs to ids that are not this user's."""
     from podling.linux.proc import outer_uid
     from podling.rootless import namespace, subids
 
     have = min(subids.size(subids.current(kind)) for kind in ("uid", "gid"))
-    wanted = max(member.uid, member.gid) + 1
+    wanted = max(uid, gid) + 1
+    if wanted <= have:  # it is not for want of ids
+        return IdsMissing(
+            f"{what} belongs to {uid}:{gid}, and this file system lets users give no files away (NFS does not)",
+            hint="keep the store on a local disk: --root PATH, or rootless_storage_path in ~/.config/containers/storage.conf; "
+            "or --storage-opt ignore_chown_errors=true",
+        )
     return IdsMissing(
-        f"{member.name!r} belongs to {member.uid}:{member.gid}, but this user has {have} ids: {wanted} are needed",
+        f"{what} belongs to {uid}:{gid}, but this user has {have} ids: {wanted} are needed",
         hint=f"{namespace.grant_command(outer_uid(), wanted)}; or --storage-opt ignore_chown_errors=true",
     )
 
@@ -76,7 +83,8 @@ class Extractor:
     """Unpacks members below `folder`. `lookup(path)` gives the attributes of a folder in the layers below, or None.
 
     `owner` is what everything gets, instead of what the archive says; -1 keeps who unpacks. `literal` takes names of whiteouts
-    for names. `owners` are id maps that owners go through. `ignore_owners`: those that this user may not give are left out.
+    for names. `owners` are id maps that owners go through. `strays`: what becomes of files of ids that this user has not got: an id,
+    -1 for the user's own, None for an error.
     """
 
     def __init__(
@@ -91,7 +99,7 @@ class Extractor:
         literal: bool = False,
         keep_kinds: bool = False,
         owners: Owners | None = None,
-        ignore_owners: bool = False,
+        strays: int | None = None,
     ) -> None:
         self._root = os.open(folder, _FOLDER)
         self._whiteouts = whiteouts
@@ -102,7 +110,7 @@ class Extractor:
         self._literal = literal
         self._keep_kinds = keep_kinds
         self._owners = owners
-        self._ignore_owners = ignore_owners
+        self._strays = strays
         self._unprivileged = in_user_namespace()
         self._folders: dict[str, int] = {}
         self._times: dict[str, int] = {}
@@ -244,8 +252,18 @@ class Extractor:
         except OSError as error:
             if error.errno not in (errno.EINVAL, errno.EPERM) or not self._unprivileged:
                 raise
-            if not self._ignore_owners:
-                raise _beyond(member) from None
+            if self._strays is None:
+                raise missing_ids(repr(member.name), member.uid, member.gid) from None
+            if self._strays >= 0:
+                self._squash_ids(target, member, parent, self._strays)
+
+    def _squash_ids(self, target: int | str, member: tar.Member, parent: int | None, stray: int) -> None:
+        """chown with `stray` for each of the two ids that is not this user's."""
+        from podling.rootless import subids
+
+        known = [id < subids.size(subids.current(kind)) for kind, id in (("uid", member.uid), ("gid", member.gid))]
+        owner = (member.uid if known[0] else stray, member.gid if known[1] else stray)
+        os.chown(target, *owner, dir_fd=parent, follow_symlinks=parent is None)
 
     def _whiteout(self, folder: str, name: str) -> None:
         parent = self._folder(folder)

@@ -7,10 +7,11 @@ from podling.linux import calls
 from podling.oci.record import Record
 from podling.oci.sizes import size
 
+_NOBODY = 65534
 _FLAGS = {"nodev": calls.MS_NODEV, "nosuid": calls.MS_NOSUID, "noexec": calls.MS_NOEXEC, "ro": calls.MS_RDONLY}
 _HINT = (
     "known: overlay.mount_program=PATH, overlay.mountopt=OPTION,…, overlay.size=BYTES, overlay.inodes=NUMBER, "
-    "ignore_chown_errors=true, additionalimagestore=PATH"
+    "ignore_chown_errors=true, squash_ids=ID, additionalimagestore=PATH"
 )
 #: accepted for storage.conf's sake: nothing depends on them
 _IDLE = ("additionalimagestore", "imagestore", "skip_mount_home", "use_composefs", "force_mask")
@@ -27,8 +28,8 @@ class StoreOptions(Record):
     #: limits of a container's writable layer: bytes, files; 0: none
     size: int = 0
     inodes: int = 0
-    #: files of ids that this user was not granted stay the user's own
-    ignores_owners: bool = False
+    #: whose files of ids become that this user was not granted: an id, -1 for the user's own; None: such images are refused
+    strays: int | None = None
     #: containers that go with their end (--rm) are not written through to the disk
     volatile: bool = True
 
@@ -51,12 +52,27 @@ def parse(options: list[str]) -> StoreOptions:
         elif bare == "inodes":
             found.inodes = size(value, f"storage option {key}")
         elif bare == "ignore_chown_errors":
-            found.ignores_owners = value.lower() in ("true", "1")
+            if value.lower() in ("true", "1") and found.strays is None:
+                found.strays = -1
+        elif bare == "squash_ids":
+            found.strays = _stray_id(key, value)
         elif bare == "disable-volatile":
             found.volatile = value.lower() not in ("true", "1")
         elif bare not in _IDLE:
             raise InvalidInput(f"unknown storage option {key!r}", hint=_HINT)
     return found
+
+
+def _stray_id(key: str, value: str) -> int | None:
+    """`true`: nobody."""
+    if value.lower() in ("true", "false"):
+        return _NOBODY if value.lower() == "true" else None
+    if not value.isdigit() or int(value) > _NOBODY:
+        raise InvalidInput(
+            f"storage option {key}: {value!r} is no id",
+            hint="an id that every user has, such as 1000, or true for nobody's",
+        )
+    return int(value)
 
 
 def _mount_options(found: StoreOptions, text: str) -> None:

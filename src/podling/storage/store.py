@@ -196,7 +196,7 @@ class Store:
                     self.driver.whiteouts,
                     recipe=recipe,
                     lookup=lookup,
-                    ignore_owners=self.options.ignores_owners,
+                    strays=self.options.strays,
                 ) as extractor,
             ):
                 extractor.run(Reader(stream.next, recipe.raw))
