@@ -13,6 +13,7 @@ import pytest
 
 from podling.errors import Unsupported
 from podling.linux import quota
+from podling.linux.files import remove_tree
 
 from .conftest import IMAGE, Podling, eventually
 
@@ -286,3 +287,20 @@ def test_plugins_that_fail(fresh: Podling, plugin: Path) -> None:
     assert "nothing listens" in fresh.fails(1, "volume", "rm", "pv")
     assert "forgotten here all the same" in fresh("volume", "rm", "--force", "pv").stderr
     assert fresh.ok("volume", "ls", "-q") == "" and fresh.ok("ps", "-aq") == ""
+
+
+def test_what_is_mounted_below_a_folder_is_not_removed_with_it(tmp_path: Path) -> None:
+    """Also where both are on one file system."""
+    kept, tree = tmp_path / "kept", tmp_path / "tree"
+    (tree / "a/b").mkdir(parents=True)
+    kept.mkdir()
+    (kept / "file").write_text("dear")
+    subprocess.run(["mount", "--bind", str(kept), str(tree / "a/b")], check=True)
+    try:
+        with pytest.raises(OSError, match="cross-device"):
+            remove_tree(str(tree))
+        assert (kept / "file").read_text() == "dear"
+    finally:
+        subprocess.run(["umount", str(tree / "a/b")], check=True)
+    remove_tree(str(tree))
+    assert not tree.exists()

@@ -333,6 +333,49 @@ def test_a_link_on_a_volume_leads_nowhere_on_the_host(user: User) -> None:
     user.ok("volume", "rm", "links")
 
 
+def test_proc_sys_and_devices_stay_the_hosts(user: User) -> None:
+    """What the host's root alone may write to, and disks."""
+    targets = [
+        "/proc/sys/kernel/core_pattern",
+        "/proc/sys/vm/overcommit_memory",
+        "/sys/kernel/mm/transparent_hugepage/enabled",
+    ]
+    before = [Path(path).read_text() for path in targets if os.path.exists(path)]
+    script = "; ".join(f"echo 0 >{path}" for path in targets) + "; true"
+    for flags in ([], ["--privileged"], ["--security-opt=unmask=ALL"]):
+        user("run", "--rm", "--network=none", *flags, IMAGE, "sh", "-c", script)
+    assert [Path(path).read_text() for path in targets if os.path.exists(path)] == before
+    disk = next((f"/dev/{name}" for name in os.listdir("/sys/block") if os.path.exists(f"/dev/{name}")), "")
+    if disk:
+        done = user(
+            "run", "--rm", "--network=none", f"--device={disk}:/dev/disk", IMAGE, "dd", "if=/dev/disk", "count=1"
+        )
+        assert done.returncode and done.stdout == ""
+    made = user("run", "--rm", "--network=none", "--cap-add=MKNOD", IMAGE, "mknod", "/dev/made", "b", "8", "0")
+    assert made.returncode
+
+
+def test_links_that_change_meanwhile_lead_nowhere(user: User) -> None:
+    """A container swaps a folder of its volume for a link to the user's own files while the host copies and mounts there."""
+    victim = user.home / "victim"
+    victim.mkdir()
+    os.chown(victim, user.uid, user.gid)
+    (user.home / "sent").write_text("x")
+    user.ok("volume", "create", "race")
+    swap = f"while :; do mkdir /v/x; rmdir /v/x; ln -s {victim} /v/x; rm /v/x; done 2>/dev/null"
+    user.ok("run", "-d", "--name", "racer", "--network=none", "-v", "race:/v", IMAGE, "sh", "-c", swap)
+    try:
+        for _ in range(12):
+            user("cp", str(user.home / "sent"), "racer:/v/x/new")
+            mount = "--mount=type=volume,source=race,target=/m,subpath=x"
+            user("run", "--rm", "--network=none", mount, IMAGE, "sh", "-c", "echo x >/m/new")
+        assert list(victim.iterdir()) == []
+    finally:
+        user.ok("rm", "-f", "-t0", "racer")
+        user.ok("volume", "rm", "race")
+        victim.rmdir()
+
+
 # -- what needs cgroups
 def test_limits_warn_once_where_no_cgroup_is_delegated(user: User) -> None:
     if os.path.exists("/sys/fs/cgroup/cgroup.controllers"):

@@ -78,7 +78,19 @@ def _programs() -> list[Finding]:
                     pass
             state = "fix" if needed else "note"
             findings.append(Finding(name=name, state=state, found="not installed", fix=f"sudo apt install {package}"))
-    return findings
+    return [*findings, _firewall()]
+
+
+def _firewall() -> Finding:
+    """What our own bridges are made with; root's can be netavark's instead."""
+    from podling.network import nftables
+
+    if nftables.is_usable():
+        return Finding(name="libnftables", state="ok", found=nftables.LIBRARY)
+    serves = "bridges of users need it" if os.geteuid() else "netavark sets bridges up instead, and takes longer"
+    return Finding(
+        name="libnftables", state="note", found=f"not installed: {serves}", fix="sudo apt install libnftables1"
+    )
 
 
 def _cgroups() -> list[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 
 from podling.config import containers
 from podling.core import limits, users, volumes
@@ -225,9 +226,8 @@ def _mount_source(container: Container, position: int, identity: users.Identity)
         return artifacts.lay_out(ctx, mount.source, f"{folder}/merged", mount.subpath)
     source = mount.source or volumes.path_of(ctx, mount.name)
     if mount.subpath:
-        source = _below(
-            source, mount.subpath, f"--mount subpath={mount.subpath}: the volume {mount.name} has no such path"
-        )
+        problem = f"--mount subpath={mount.subpath}: the volume {mount.name} has no such path"
+        source = _pinned(source, mount.subpath, problem, folder)
     if "O" in mount.options:
         for name in ("upper", "work", "merged"):
             os.makedirs(f"{folder}/{name}", 0o755, exist_ok=True)
@@ -265,13 +265,13 @@ def _mount_image(container: Container, mount: Mount, folder: str) -> str:
     )
     if not mount.subpath:
         return f"{folder}/merged"
-    return _below(
-        f"{folder}/merged", mount.subpath, f"--mount subpath={mount.subpath}: the image {mount.source} has no such path"
-    )
+    problem = f"--mount subpath={mount.subpath}: the image {mount.source} has no such path"
+    return _pinned(f"{folder}/merged", mount.subpath, problem, folder)
 
 
-def _below(root: str, path: str, problem: str) -> str:
-    """The real path of `path` below `root`, out of which no link leads."""
+def _pinned(root: str, path: str, problem: str, folder: str) -> str:
+    """A mount, in the bundle's `folder`, of what `path` is below `root`, out of which no link leads. The path itself will not do:
+    another container that has the volume may put a link there before the runtime mounts it."""
     root_fd = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         fd = calls.open_in_root(root_fd, path, os.O_PATH)
@@ -279,10 +279,17 @@ def _below(root: str, path: str, problem: str) -> str:
         raise InvalidInput(problem) from None
     finally:
         os.close(root_fd)
+    target = f"{folder}/part"
     try:
-        return os.readlink(f"/proc/self/fd/{fd}")
+        if stat.S_ISDIR(os.fstat(fd).st_mode):
+            os.makedirs(target, exist_ok=True)
+        else:
+            os.makedirs(folder, exist_ok=True)
+            os.close(os.open(target, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        calls.mount(f"/proc/self/fd/{fd}", target, "", calls.MS_BIND | calls.MS_REC)
     finally:
         os.close(fd)
+    return target
 
 
 def _label(container: Container, files: dict[str, str], sources: dict[str, str]) -> None:

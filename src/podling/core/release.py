@@ -78,10 +78,11 @@ def _unmount(path: str) -> None:
 
 
 def _unmount_all(folder: str) -> None:
-    """What --mount type=image and the option O mounted in the bundle."""
+    """What --mount type=image, subpaths and the option O mounted in the bundle."""
     if os.path.isdir(folder):
         for name in os.listdir(folder):
-            _unmount(f"{folder}/{name}/merged")
+            for part in ("part", "merged"):
+                _unmount(f"{folder}/{name}/{part}")
 
 
 def drop_exit_file(container: Container) -> None:

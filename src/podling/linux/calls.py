@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import errno
 import os
 
 MS_RDONLY = 1
@@ -28,6 +29,7 @@ _MOVE_MOUNT_F_EMPTY_PATH = 4
 _MOUNT_ATTR_IDMAP = 0x00100000
 _SYS_OPEN_TREE, _SYS_MOVE_MOUNT, _SYS_MOUNT_SETATTR = 428, 429, 442
 
+RESOLVE_NO_XDEV = 0x01
 RESOLVE_NO_MAGICLINKS = 0x02
 RESOLVE_IN_ROOT = 0x10
 _SYS_OPENAT2 = 437
@@ -81,7 +83,21 @@ class _OpenHow(ctypes.Structure):
 
 def open_in_root(root_fd: int, path: str, flags: int, mode: int = 0) -> int:
     """openat2(2) with RESOLVE_IN_ROOT: `path`'s links and `..` never lead out of the folder `root_fd`."""
-    how = _OpenHow(flags | os.O_CLOEXEC, mode, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+    return _openat2(root_fd, path, flags, mode, RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS)
+
+
+def open_unmounted(folder_fd: int, name: str, flags: int) -> int:
+    """Open a file of a folder unless something is mounted there: EXDEV then."""
+    try:
+        return _openat2(folder_fd, name, flags, 0, RESOLVE_NO_XDEV)
+    except OSError as error:
+        if error.errno != errno.ENOSYS:
+            raise
+    return os.open(name, flags | os.O_CLOEXEC, dir_fd=folder_fd)  # a kernel before 5.6
+
+
+def _openat2(root_fd: int, path: str, flags: int, mode: int, resolve: int) -> int:
+    how = _OpenHow(flags | os.O_CLOEXEC, mode, resolve)
     while True:
         fd: int = _libc.syscall(
             ctypes.c_long(_SYS_OPENAT2),

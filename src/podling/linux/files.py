@@ -6,11 +6,16 @@ import errno
 import os
 import stat
 
+from podling.linux import calls
+
 
 def remove_tree(path: str, *, dir_fd: int | None = None) -> None:
     """Remove a file or a folder with all below it, never through a link; nothing when it is not there.
 
     Another process may be removing the same tree. Folders without permission for us are opened up first.
+
+    Raises:
+        OSError: EXDEV, something is mounted below it, whose files are not ours to remove.
     """
     try:
         info = os.stat(path, dir_fd=dir_fd, follow_symlinks=False)
@@ -19,10 +24,10 @@ def remove_tree(path: str, *, dir_fd: int | None = None) -> None:
             return
         flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
         try:
-            fd = os.open(path, flags, dir_fd=dir_fd)
+            fd = _open(path, flags, dir_fd)
         except PermissionError:
             os.chmod(path, 0o700, dir_fd=dir_fd)
-            fd = os.open(path, flags, dir_fd=dir_fd)
+            fd = _open(path, flags, dir_fd)
     except FileNotFoundError:
         return
     try:
@@ -48,3 +53,7 @@ def remove_tree(path: str, *, dir_fd: int | None = None) -> None:
         if error.errno != errno.ENOTEMPTY:
             raise
         remove_tree(path, dir_fd=dir_fd)  # something was made in it meanwhile
+
+
+def _open(path: str, flags: int, dir_fd: int | None) -> int:
+    return os.open(path, flags) if dir_fd is None else calls.open_unmounted(dir_fd, path, flags)

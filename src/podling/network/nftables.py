@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from ctypes import CDLL
     from typing import Any
 
+LIBRARY = "libnftables.so.1"
 TABLE = "inet podling"
 DRIVERS = ("nftables", "iptables", "firewalld", "none")
 _BASE = f"""
@@ -68,7 +69,7 @@ def _load() -> CDLL | None:
         import ctypes
 
         try:
-            library = ctypes.CDLL("libnftables.so.1")
+            library = ctypes.CDLL(LIBRARY)
         except OSError:
             return None
         library.nft_ctx_new.restype = ctypes.c_void_p
