@@ -2,10 +2,13 @@
 """Podling beside podman, in one run on one machine: A B A B …, medians, and the ratio of each pair.
 
     sudo bench/bench.py --podling .venv/bin/podling --podman /usr/bin/podman [--only run,ps1000] [--rounds 10] [--work DIR]
+                        [--user NAME]
 
 Each engine has a store of its own below the work folder. Ratios are taken pair by pair, so slow drift of the machine cancels
 out. Install podling into a virtual environment first (`make install`): a checkout without byte code is slower. Both engines
 print into /dev/null. `pull` needs Debian's docker-registry. Needs root; only the standard library is used.
+
+With `--user` both run as that user, who needs subordinate ids: the rows are then those of ROOTLESS.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import http.client
 import io
 import json
 import os
+import pwd
 import random
 import shutil
 import socket
@@ -37,16 +41,25 @@ NONE = "--network=none"
 class Engine:
     """One engine with its own store."""
 
-    def __init__(self, name: str, program: str, work: Path) -> None:
+    def __init__(self, name: str, program: str, work: Path, user: str = "") -> None:
         self.name, self.program = name, program
         self.folder = work / name
         self.folder.mkdir()
         self.env = {key: value for key, value in os.environ.items() if key != "PYTHONDONTWRITEBYTECODE"}
         self.env["CONTAINERS_CONF"] = str(work / "containers.conf")
+        self._as: list[str] = []
+        if user:
+            entry = pwd.getpwnam(user)
+            for place in (self.folder, self.folder / "home", self.folder / "user"):
+                place.mkdir(mode=0o700, exist_ok=True)
+                os.chown(place, entry.pw_uid, entry.pw_gid)
+            self.env.update(HOME=str(self.folder / "home"), XDG_RUNTIME_DIR=str(self.folder / "user"), USER=user)
+            self._as = ["setpriv", f"--reuid={user}", f"--regid={entry.pw_gid}", "--clear-groups", "env", "-C", "/"]
 
     def argv(self, args: tuple[str, ...], store: str = "main") -> list[str]:
         folder = self.folder / store
-        return [self.program, f"--root={folder}/root", f"--runroot={folder}/run", f"--tmpdir={folder}/tmp", *args]
+        flags = [f"--root={folder}/root", f"--runroot={folder}/run", f"--tmpdir={folder}/tmp"]
+        return [*self._as, self.program, *flags, *args]
 
     def run(self, *args: str, store: str = "main", check: bool = True, stdin: bytes = b"") -> float:
         """Milliseconds that a command took."""
@@ -228,6 +241,20 @@ def many_ports(engine: Engine) -> float:
     return spent
 
 
+def pods(engine: Engine) -> float:
+    """A pod with two members, made and removed."""
+    spent = engine.run("pod", "create", "--name", "bench-pod", "--infra-image", IMAGE, "--infra-command", "/bin/sleep")
+    for _ in range(2):
+        spent += engine.run("run", "-d", "--pod", "bench-pod", IMAGE, "sleep", "1000")
+    return spent + engine.run("pod", "rm", "-f", "-t", "0", "bench-pod")
+
+
+def volume(engine: Engine) -> float:
+    spent = engine.run("volume", "create", "bench-volume")
+    engine.run("volume", "rm", "bench-volume")
+    return spent
+
+
 def memory(engine: Engine) -> float:
     """KiB of memory of its own (USS) that stays per running container: conmon's."""
     for number in range(5):
@@ -295,6 +322,9 @@ def rows(work: Path, source: str = "", target: str = "") -> dict[str, tuple[str,
         "logs": ("logs of 100 MB", 3, read_log),
         "stats50": ("stats --no-stream, 50 containers", 7, command("stats", "--no-stream", store="fifty")),
         "images300": ("images, 300 images", 7, command("images", store="images")),
+        "df300": ("system df, 300 images, 300 containers", 3, command("system", "df", store="images")),
+        "pods": ("pod create, 2 x run --pod, pod rm -f", 4, pods),
+        "volume": ("volume create", 10, volume),
         "pull": ("pull 300 MB, 15,000 files", 3, pull("big")),
         "pull61": ("pull 61 layers", 3, pull("layers")),
         "push": ("push 300 MB, 15,000 files", 3, send),
@@ -305,7 +335,11 @@ def rows(work: Path, source: str = "", target: str = "") -> dict[str, tuple[str,
 
 
 STORES = {"empty": 0, "hundred": 100, "thousand": 1000, "images": 0, "fifty": 0}
-ROWS = {"empty": "ps0", "hundred": "ps100", "thousand": "ps1000", "images": "images300", "fifty": "stats50"}
+ROWS = {
+    "empty": {"ps0"}, "hundred": {"ps100"}, "thousand": {"ps1000"}, "images": {"images300", "df300"}, "fifty": {"stats50"},
+}  # fmt: skip
+#: what a user can do without a bridge
+ROOTLESS = ("version", "ps0", "ps100", "inspect", "run", "run-bridge", "run-d", "exec", "start", "stop", "volume")
 REGISTRY_ROWS = {"pull", "pull61", "push", "save", "load"}
 
 
@@ -314,7 +348,7 @@ def prepare(engine: Engine, wanted: set[str], tar: bytes) -> None:
     engine.run("run", "-d", "--name", "bench-up", NONE, IMAGE, "sleep", "100000")
     engine.run("create", "--name", "bench-stop", NONE, IMAGE, "sleep", "100000")
     for store, count in STORES.items():
-        if ROWS[store] not in wanted:
+        if not ROWS[store] & wanted:
             continue
         engine.run("import", "-", IMAGE, store=store, stdin=tar)
         for _ in range(count):
@@ -323,6 +357,8 @@ def prepare(engine: Engine, wanted: set[str], tar: bytes) -> None:
             engine.run("run", "-d", NONE, IMAGE, "sleep", "100000", store=store)
         for number in range(300 if store == "images" else 0):
             engine.run("import", "-c", f"LABEL n={number}", "-", f"localhost/image{number}:1", store=store, stdin=tar)
+            if "df300" in wanted:
+                engine.run("create", NONE, f"localhost/image{number}:1", "true", store=store)
 
 
 def clean(engine: Engine) -> None:
@@ -344,12 +380,16 @@ def main() -> None:
     parser.add_argument(
         "--work", default="/var/tmp", help="where the stores are made; a tmpfs leaves the disk out of it"
     )
+    parser.add_argument("--user", default="", help="who runs the engines")
     options = parser.parse_args()
     work = Path(tempfile.mkdtemp(prefix="podling-bench-", dir=options.work))
     containers_conf(work / "containers.conf")
-    engines = [Engine("podman", options.podman, work), Engine("podling", os.path.abspath(options.podling), work)]
+    work.chmod(0o755)
+    programs = {"podman": options.podman, "podling": os.path.abspath(options.podling)}
+    engines = [Engine(name, program, work, options.user) for name, program in programs.items()]
     try:
-        wanted = set(options.only.split(",")) if options.only else set(rows(work))
+        usual = ROOTLESS if options.user else rows(work)
+        wanted = set(options.only.split(",") if options.only else usual)
         tar = rootfs()
         for engine in engines:
             prepare(engine, wanted, tar)
@@ -362,6 +402,8 @@ def main() -> None:
     finally:
         for engine in engines:
             clean(engine)
+            if options.user:
+                subprocess.run(["pkill", "-KILL", "-u", options.user], check=False)
         shutil.rmtree(work, ignore_errors=True)
 
 
