@@ -64,7 +64,9 @@ class App:
         o = self.options
         if o.remote or o.url or o.connection:
             return True
-        if self.path == "system service" or any(o.__dict__[name.replace("-", "_")] for name in _HOSTS_OWN):
+        if self.path in ("system service", "system dial-stdio") or any(
+            o.__dict__[name.replace("-", "_")] for name in _HOSTS_OWN
+        ):
             return False
         return "CONTAINER_HOST" in os.environ or "CONTAINER_CONNECTION" in os.environ
 

@@ -205,6 +205,10 @@ COMMANDS["system connection rename"] = ("connections", "RENAME", "Give a service
 for _short, _long in (("ls", "list"), ("rm", "remove"), ("mv", "rename")):
     COMMANDS[f"system connection {_short}"] = COMMANDS[f"system connection {_long}"]
 COMMANDS["system service"] = ("service", "SERVICE", "Serve the REST API")
+COMMANDS["system dial-stdio"] = ("service", "DIAL_STDIO", "Join standard input and output to the service")
+COMMANDS["system locks"] = ("care", "LOCKS", "Show which objects are being worked on")
+COMMANDS["system renumber"] = ("care", "RENUMBER", "Give every object a lock of its own")
+COMMANDS["generate spec"] = ("generate", "SPEC", "Show what a container or a pod was made with")
 COMMANDS["system check"] = ("care", "CHECK", "Check whether database and files agree")
 COMMANDS["system migrate"] = ("care", "MIGRATE", "Stop all containers, and let a user's namespace be made anew")
 COMMANDS["system reset"] = ("care", "RESET", "Remove everything")
@@ -214,6 +218,7 @@ COMMANDS["system info"] = COMMANDS["info"]
 GROUPS = {
     "artifact": "Manage OCI artifacts",
     "container": "Manage containers",
+    "generate": "Generate documents of containers and pods",
     "healthcheck": "Check the health of containers",
     "image": "Manage images",
     "image trust": "Manage the signature policy",

@@ -79,6 +79,19 @@ def migrate(ctx: Context, runtime: str) -> list[str]:
     return stopped
 
 
+def held_locks(ctx: Context) -> list[tuple[str, str]]:
+    """(kind, name) of objects that a command works on at this moment."""
+    found = []
+    for kind in ("pod", "container", "volume"):
+        for key, name in ctx.db.rows(f"SELECT key, name FROM {kind}s ORDER BY name"):
+            lock = ctx.locks.attempt(kind, key)
+            if lock is None:
+                found.append((kind, name))
+            else:
+                lock.release()
+    return found
+
+
 def _end_pause() -> None:
     from podling.config.settings import user_folder
     from podling.rootless import namespace

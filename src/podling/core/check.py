@@ -182,6 +182,14 @@ def _folders(ctx: Context, found: list[Damage], *, repair: bool) -> None:
                     remove_tree(f"{ctx.settings.root}/{place}/{name}")
 
 
+def drop_leftovers(ctx: Context) -> list[str]:
+    """Remove folders in the store that nothing refers to; which ones they were."""
+    ctx.recover()
+    found: list[Damage] = []
+    _folders(ctx, found, repair=True)
+    return [damage.id for damage in found]
+
+
 def _going(ctx: Context) -> set[str]:
     """Folders, relative to the root, that are about to be removed."""
     return {subject for (subject,) in ctx.db.rows("SELECT subject FROM intents WHERE kind='erase'")}

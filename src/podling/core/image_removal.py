@@ -102,6 +102,11 @@ def _remove_one(ctx: Context, name: str, force: bool, result: Removal, *, prune:
     result.deleted.append(image.id)
 
 
+def drop_build_cache(ctx: Context) -> None:
+    """Remove what builds keep for later ones."""
+    remove_tree(f"{ctx.settings.root}/build-cache")
+
+
 def prune(ctx: Context, filters: list[str], *, all: bool, build_cache: bool = False) -> tuple[list[str], int]:
     """Remove images that no container uses: those without a name, or all; (ids, bytes of their layers that are gone).
 
@@ -109,7 +114,7 @@ def prune(ctx: Context, filters: list[str], *, all: bool, build_cache: bool = Fa
     """
     ctx.recover()
     if build_cache:
-        remove_tree(f"{ctx.settings.root}/build-cache")
+        drop_build_cache(ctx)
     from podling.core import shelves
 
     shelves.forget(ctx)

@@ -104,13 +104,16 @@ class Pruned(Record):
     freed: int = 0
 
 
-def prune(ctx: Context, filters: list[str], *, all: bool, with_volumes: bool) -> Pruned:
+def prune(ctx: Context, filters: list[str], *, all: bool, with_volumes: bool, build_cache: bool = False) -> Pruned:
     """Remove containers that do not run, networks and images that nobody uses, and where asked for volumes; again and again,
     until nothing more goes."""
     from podling.core import networking, pods, upkeep
+    from podling.core.image_removal import drop_build_cache
     from podling.core.image_removal import prune as prune_images
 
     result = Pruned()
+    if build_cache:
+        drop_build_cache(ctx)
     while True:
         ended = pods.prune(ctx)[0] if not filters else []  # as Podman: filters know nothing of pods
         containers, _, freed = upkeep.prune(ctx, filters)

@@ -78,6 +78,19 @@ def _check(app: App, args: Args) -> int:
     return 0
 
 
+def _locks(app: App, args: Args) -> int:
+    held = app.engine.call(ops.ListLocks())
+    for kind, name in held:
+        app.out(f"{kind} {name}: a command works on it")
+    app.out("\nNo lock conflicts have been detected." if held else "No lock conflicts have been detected.")
+    return 0
+
+
+def _renumber(app: App, args: Args) -> int:
+    app.engine.call(ops.ListLocks())  # fails where there is no store
+    return 0
+
+
 def _doctor(app: App, args: Args) -> int:
     findings: list[Finding] = app.engine.examine()
     if args.json:
@@ -93,6 +106,14 @@ def _doctor(app: App, args: Args) -> int:
     return 1 if any(finding.state == "fix" for finding in findings) else 0
 
 
+LOCKS = Command(
+    _locks, "", "Shows which containers, pods and volumes a command works on at this moment. Every object's lock is its own: conflicts\n"
+    "cannot be.", most=0, examples=("system locks",),
+)  # fmt: skip
+RENUMBER = Command(
+    _renumber, "", "Does nothing: a lock's number is the key of its object, so there are none to give anew. It is here for\n"
+    "scripts that call it after an upgrade.", most=0, examples=("system renumber",),
+)  # fmt: skip
 UNSHARE = Command(
     _unshare, "[options] [COMMAND [ARG...]]",
     "Runs a command, or a shell, as root of the user namespace that this user's containers live in.",

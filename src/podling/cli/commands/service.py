@@ -1,4 +1,4 @@
-"""system service."""
+"""system service, system dial-stdio."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from podling.config import containers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import socket
+
     from podling.cli.app import App
     from podling.cli.flags import Args
 
@@ -53,6 +55,76 @@ def _service(app: App, args: Args) -> int:
     return 0
 
 
+def _dial(app: App, args: Args) -> int:
+    """Join our streams to the service that runs, or to one of our own that ends with the connection."""
+    import os
+    import socket
+    import tempfile
+
+    sock = socket.socket(socket.AF_UNIX)
+    try:
+        try:
+            sock.connect(default_address(os.geteuid()).removeprefix("unix://"))
+        except OSError:
+            with (
+                tempfile.TemporaryDirectory(prefix="podling-dial-") as folder,
+                socket.socket(socket.AF_UNIX) as listener,
+            ):
+                listener.bind(f"{folder}/socket")
+                listener.listen(1)
+                sock.close()
+                sock = socket.socket(socket.AF_UNIX)
+                sock.connect(f"{folder}/socket")
+                _serve_one(app, listener.fileno())
+        _join(sock)
+    finally:
+        sock.close()
+    return 0
+
+
+def _serve_one(app: App, listener: int) -> None:
+    """A service at a socket that listens already, as systemd would hand it over."""
+    import sys
+
+    from podling.linux.process import spawn
+
+    argv = [sys.executable, "-m", "podling", *app.engine.settings.arguments(), "system", "service", "--time=1"]
+    spawn(["/bin/sh", "-c", 'LISTEN_PID=$$ LISTEN_FDS=1 exec "$@"', "sh", *argv], place={3: listener}, session=True)
+
+
+def _join(sock: socket.socket) -> None:
+    """Copy both ways until the service has said all."""
+    import os
+    import selectors
+
+    with selectors.DefaultSelector() as ready:
+        ready.register(0, selectors.EVENT_READ)
+        ready.register(sock, selectors.EVENT_READ)
+        while True:
+            for key, _ in ready.select():
+                if key.fd == 0:
+                    data = os.read(0, 65536)
+                    if data:
+                        sock.sendall(data)
+                    else:
+                        ready.unregister(0)
+                        sock.shutdown(1)
+                else:
+                    data = sock.recv(65536)
+                    if not data:
+                        return
+                    while data:
+                        data = data[os.write(1, data) :]
+
+
+DIAL_STDIO = Command(
+    _dial,
+    "",
+    "Joins standard input and output to the service of this host, for `docker -H ssh://HOST`. Where none runs, one serves this\n"
+    "connection alone.",
+    most=0,
+    examples=("system dial-stdio",),
+)
 SERVICE = Command(
     _service,
     "[options] [URI]",

@@ -103,7 +103,10 @@ def _prune(app: App, args: Args) -> int:
         ]
         if not app.confirm("\n".join(["WARNING! This command removes:", *what, ""])):
             return 0
-    done: Pruned = app.engine.call(ops.PruneSystem(all=args.all, volumes=args.volumes, filters=args.filter))
+    wanted = ops.PruneSystem(
+        all=args.all, volumes=args.volumes, build=args.build, external=args.external, filters=args.filter
+    )
+    done: Pruned = app.engine.call(wanted)
     for title, names in (
         ("Pods", done.pods),
         ("Containers", done.containers), ("Networks", done.networks), ("Images", done.images), ("Volumes", done.volumes),
@@ -128,6 +131,8 @@ PRUNE = Command(
     "[options]",
     "Removes containers that do not run, and networks and images that nobody uses.",
     Flag("all", "a", "bool", "Remove every image that no container uses, not only those without a name"),
+    Flag("build", "", "bool", "Remove what builds keep for later ones too"),
+    Flag("external", "", "bool", "Remove folders in the store that nothing refers to, and nothing else"),
     Flag("filter", "", "list", "Remove only what matches KEY=VALUE: label, until"),
     Flag("force", "f", "bool", "Do not ask"),
     Flag("volumes", "", "bool", "Remove volumes that no container has too"),

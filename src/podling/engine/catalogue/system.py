@@ -46,7 +46,30 @@ class PruneSystem(Operation):
     route: ClassVar = "POST /libpod/system/prune"
     all: bool = False
     volumes: bool = False
+    #: what builds keep for later ones, too
+    build: bool = False
+    #: only folders in the store that nothing refers to
+    external: bool = False
     filters: list[str] = []
+
+
+class GenerateSpec(Operation):
+    """What a container or a pod was made with, as a document of Podman's API."""
+
+    executor: ClassVar = "system:generate_spec"
+    route: ClassVar = ""
+    writes: ClassVar = False
+    name: str
+    rename: bool = True
+
+
+class ListLocks(Operation):
+    """Objects that a command works on at this moment: (kind, name)."""
+
+    executor: ClassVar = "system:locks"
+    route: ClassVar = ""
+    writes: ClassVar = False
+    local: ClassVar = True
 
 
 class AutoUpdate(RegistryOperation):

@@ -40,9 +40,25 @@ def disk_usage(ctx: Context, op: ops.DiskUsage) -> Usage:
 
 
 def prune(ctx: Context, op: ops.PruneSystem) -> Pruned:
-    from podling.core.usage import prune
+    from podling.core.usage import Pruned, prune
 
-    return prune(ctx, op.filters, all=op.all, with_volumes=op.volumes)
+    if op.external:
+        from podling.core import check
+
+        return Pruned(containers=check.drop_leftovers(ctx))
+    return prune(ctx, op.filters, all=op.all, with_volumes=op.volumes, build_cache=op.build)
+
+
+def generate_spec(ctx: Context, op: ops.GenerateSpec) -> dict[str, Any]:
+    from podling.core import specgen
+
+    return specgen.generate(ctx, op.name, rename=op.rename)
+
+
+def locks(ctx: Context, op: ops.ListLocks) -> list[tuple[str, str]]:
+    from podling.core import care
+
+    return care.held_locks(ctx)
 
 
 def auto_update(ctx: Context, op: ops.AutoUpdate) -> tuple[list[Update], list[Exception]]:
