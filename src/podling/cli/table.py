@@ -211,6 +211,7 @@ COMMANDS["system renumber"] = ("care", "RENUMBER", "Give every object a lock of 
 COMMANDS["generate spec"] = ("generate", "SPEC", "Show what a container or a pod was made with")
 COMMANDS["system check"] = ("care", "CHECK", "Check whether database and files agree")
 COMMANDS["system migrate"] = ("care", "MIGRATE", "Stop all containers, and let a user's namespace be made anew")
+COMMANDS["system migrate-from"] = ("migrate_from", "MIGRATE_FROM", "Take over what Podman has")
 COMMANDS["system reset"] = ("care", "RESET", "Remove everything")
 COMMANDS["system events"] = COMMANDS["events"]
 COMMANDS["system info"] = COMMANDS["info"]
