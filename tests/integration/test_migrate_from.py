@@ -127,7 +127,7 @@ def test_only_some(podman: Podman, fresh: Podling) -> None:
     done = fresh("system", "migrate-from", f"--from-root={podman.root}", "--only=containers", "podman")
     assert done.returncode == 1 and "did not come along" in done.stderr
     assert "not one of" in fresh.fails(125, "system", "migrate-from", "--only=odd", "podman")
-    assert "only podman" in fresh.fails(125, "system", "migrate-from", "odd")
+    assert "not one of podman, docker" in fresh.fails(125, "system", "migrate-from", "odd")
     assert "no store of containers/storage" in fresh.fails(125, "system", "migrate-from", "--from-root=/etc", "podman")
 
 

@@ -62,11 +62,15 @@ class World(Record):
     nested: ClassVar = {"volumes": ForeignVolume, "secrets": ForeignSecret}
 
     root: str
+    #: podman or docker, of whose API the documents are
+    engine: str = "podman"
     images: dict[str, list[str]] = {}
     volumes: list[ForeignVolume] = []
     secrets: list[ForeignSecret] = []
     pods: list[dict[str, Any]] = []
     containers: list[dict[str, Any]] = []
+    #: fields of `network create`; Podman's are files that both engines share
+    networks: list[dict[str, Any]] = []
     #: what does not come along as it was
     notes: list[str] = []
 
@@ -428,6 +432,21 @@ def _namespaces(document: dict[str, Any], linux: dict[str, Any], names: dict[str
 
 
 # -- taking over
+def take_image(ctx: Context, engine: str, root: str, id: str, names: list[str]) -> str:
+    """Copy an image out of another engine's store, and give it its names; its id here."""
+    from podling.core import images
+    from podling.core.archives import store_source
+    from podling.oci.image import host_platform
+    from podling.registry.containers_storage import Store
+    from podling.registry.docker_storage import DockerStore
+
+    source = DockerStore(root).image(id) if engine == "docker" else Store(root).image(id, host_platform())
+    own = store_source(ctx, source, [], action="pull")
+    if names:
+        images.tag(ctx, own, names)
+    return own
+
+
 def take_volume(ctx: Context, wanted: ForeignVolume) -> None:
     """Make a volume like another engine's, with its content."""
     from podling.core import volumes

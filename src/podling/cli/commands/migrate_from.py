@@ -6,7 +6,7 @@ from functools import partial
 
 from podling.cli.command import Command
 from podling.cli.flags import Flag, UsageError
-from podling.engine.catalogue import containers, images, pods
+from podling.engine.catalogue import containers, networks, pods
 from podling.engine.catalogue import foreign as ops
 from podling.errors import NameInUse, NotFound, PodlingError
 
@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from podling.cli.flags import Args
     from podling.core.foreign import World
 
-_KINDS = ("images", "volumes", "secrets", "pods", "containers")
+_ENGINES = ("podman", "docker")
+_KINDS = ("images", "networks", "volumes", "secrets", "pods", "containers")
 
 
 class _Taker:
@@ -41,13 +42,13 @@ class _Taker:
 
 
 def _migrate_from(app: App, args: Args) -> int:
-    if args.rest[0] != "podman":
-        raise UsageError(f"migrate-from {args.rest[0]!r}: only podman's store can be read")
+    if args.rest[0] not in _ENGINES:
+        raise UsageError(f"migrate-from {args.rest[0]!r}: not one of {', '.join(_ENGINES)}")
     chosen = [kind for text in args.__dict__["only"] for kind in text.split(",")] or list(_KINDS)
     unknown = [kind for kind in chosen if kind not in _KINDS]
     if unknown:
         raise UsageError(f"--only {unknown[0]}: not one of {', '.join(_KINDS)}")
-    world: World = app.engine.call(ops.ReadForeign(root=args.from_root))
+    world: World = app.engine.call(ops.ReadForeign(engine=args.rest[0], root=args.from_root))
     for text in world.notes:
         app.warn(text)
     if args.dry_run:
@@ -56,13 +57,22 @@ def _migrate_from(app: App, args: Args) -> int:
     taker = _Taker(app)
     steps: dict[str, list[tuple[str, Callable[[], object]]]] = {
         "images": [
-            (names[0] if names else id[:12], partial(_image, app, world, id, names))
+            (
+                names[0] if names else id[:12],
+                partial(app.engine.call, ops.TakeImage(engine=world.engine, root=world.root, id=id, names=names)),
+            )
             for id, names in world.images.items()
+        ],
+        "networks": [
+            (str(document["name"]), partial(app.engine.call, networks.CreateNetwork(**document)))
+            for document in world.networks
         ],
         "volumes": [(item.name, partial(app.engine.call, ops.TakeVolume(volume=item))) for item in world.volumes],
         "secrets": [(item.name, partial(app.engine.call, ops.TakeSecret(secret=item))) for item in world.secrets],
         "pods": [(str(document["name"]), partial(_pod, app, document)) for document in world.pods],
-        "containers": [(str(document["name"]), partial(_container, app, document)) for document in world.containers],
+        "containers": [
+            (_name(document), partial(_container, app, world.engine, document)) for document in world.containers
+        ],
     }
     for kind in _KINDS:
         for name, work in steps[kind] if kind in chosen else ():
@@ -76,15 +86,13 @@ def _listed(world: World, chosen: list[str]) -> str:
         "volumes": [volume.name for volume in world.volumes],
         "secrets": [secret.name for secret in world.secrets],
         "pods": [str(pod["name"]) for pod in world.pods],
-        "containers": [f"{spec['name']} ({spec.get('image') or spec.get('rootfs')})" for spec in world.containers],
+        "containers": [
+            f"{_name(document)} ({document.get('image') or document.get('Image') or document.get('rootfs')})"
+            for document in world.containers
+        ],
+        "networks": [str(document["name"]) for document in world.networks],
     }
     return "\n".join(f"{kind.removesuffix('s')} {name}" for kind in _KINDS if kind in chosen for name in lists[kind])
-
-
-def _image(app: App, world: World, id: str, names: list[str]) -> None:
-    own: list[str] = app.engine.call(images.PullImage(name=f"containers-storage:[{world.root}]{id}", policy="always"))
-    if names:
-        app.engine.call(images.TagImage(name=own[0], targets=names))
 
 
 def _pod(app: App, document: dict[str, object]) -> None:
@@ -93,10 +101,15 @@ def _pod(app: App, document: dict[str, object]) -> None:
     app.engine.call(pods.CreatePod(options=spec.pod(document)))
 
 
-def _container(app: App, document: dict[str, object]) -> None:
+def _name(document: dict[str, object]) -> str:
+    return str(document.get("name") or document.get("Name"))
+
+
+def _container(app: App, engine: str, document: dict[str, object]) -> None:
+    from podling.api.docker import create
     from podling.api.libpod import spec
 
-    options = spec.container(document)
+    options = create.options(document, _name(document), "") if engine == "docker" else spec.container(document)
     options.pull = "never"
     try:
         app.engine.call(containers.CreateContainer(options=options))
@@ -106,9 +119,10 @@ def _container(app: App, document: dict[str, object]) -> None:
 
 MIGRATE_FROM = Command(
     _migrate_from,
-    "[options] podman",
-    "Takes over what Podman has, of root or of the user who asks: images with their names, volumes with their content, secrets, pods,\n"
-    "and containers as they were made. Podman's store is only read. Networks are files that both engines share. What is here already\n"
+    "[options] {podman|docker}",
+    "Takes over what Podman or Docker has: images with their names, volumes with their content, secrets, pods, networks, and containers\n"
+    "as they were made. The store is only read; Podman's is that of root or of the user who asks, and its networks are files that both\n"
+    "engines share, Docker's is that of a daemon that should not run meanwhile. What is here already\n"
     "under the same name stays as it is, so that the command can be repeated. Containers do not run afterwards, and files that were\n"
     "written inside of them, and not into volumes, stay behind: `podman commit` makes an image of those.",
     Flag("dry-run", "n", "bool", "Only show what there is"),
@@ -116,5 +130,5 @@ MIGRATE_FROM = Command(
     Flag("only", "", "list", f"Take only some of {', '.join(_KINDS)}"),
     least=1,
     most=1,
-    examples=("system migrate-from --dry-run podman", "system migrate-from --only images,volumes podman"),
+    examples=("system migrate-from --dry-run podman", "system migrate-from --only images,volumes docker"),
 )

@@ -11,13 +11,24 @@ if TYPE_CHECKING:
 
 
 class ReadForeign(Operation):
-    """What Podman's store in `root`, or in its usual place, has."""
+    """What the store of `engine`, podman or docker, has, in `root` or in its usual place."""
 
     executor: ClassVar = "foreign:read"
     route: ClassVar = ""
     local: ClassVar = True
     writes: ClassVar = False
+    engine: str = "podman"
     root: str = ""
+
+
+class TakeImage(Operation):
+    executor: ClassVar = "foreign:take_image"
+    route: ClassVar = ""
+    local: ClassVar = True
+    engine: str
+    root: str
+    id: str
+    names: list[str] = []
 
 
 class TakeVolume(Operation):

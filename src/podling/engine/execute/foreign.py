@@ -12,7 +12,15 @@ if TYPE_CHECKING:
 
 
 def read(ctx: Context, op: ops.ReadForeign) -> World:
+    if op.engine == "docker":
+        from podling.core import foreign_docker
+
+        return foreign_docker.read(op.root)
     return foreign.read(op.root)
+
+
+def take_image(ctx: Context, op: ops.TakeImage) -> str:
+    return foreign.take_image(ctx, op.engine, op.root, op.id, op.names)
 
 
 def take_volume(ctx: Context, op: ops.TakeVolume) -> None:
