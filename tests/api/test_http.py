@@ -34,6 +34,21 @@ def test_versions_and_headers(service: Service) -> None:
     assert service("GET", "/libpod/info").json["host"]["serviceIsRemote"] is True
 
 
+def test_the_store_is_checked(service: Service, podling: Podling) -> None:
+    clean = service("POST", "/libpod/system/check?quick=true").json
+    assert clean["Errors"] is False and clean["Layers"] == {}
+    left = Path(podling.root, "root/containers/left-behind")
+    left.mkdir(parents=True)
+    found = service("POST", "/libpod/system/check?quick=true").json
+    assert found["Errors"] is True and found["Layers"] == {"containers/left-behind": ["nothing refers to it"]}
+    assert left.exists()
+    mended = service("POST", "/libpod/system/check?quick=true&repair=true").json
+    assert mended["Errors"] is False and mended["RemovedLayers"] == ["containers/left-behind"] and not left.exists()
+    assert service("POST", "/libpod/system/check?unreferenced_layer_max_age=odd").status == 400
+    away = [sys.executable, "-m", "podling", "--url", service.address, "system", "check", "--quick"]
+    assert subprocess.run(away, capture_output=True, check=True).stdout == b""
+
+
 @pytest.mark.parametrize(
     ("method", "path", "body", "status", "words"),
     [

@@ -155,7 +155,10 @@ async def disk_usage(call: Call) -> StreamResponse:
 @route("POST", "/system/prune", tree="libpod")
 async def prune(call: Call) -> StreamResponse:
     """Remove what nobody uses."""
-    done = await call.do(ops.PruneSystem(all=call.flag("all"), volumes=call.flag("volumes"), filters=call.filters()))
+    wanted = ops.PruneSystem(
+        all=call.flag("all"), volumes=call.flag("volumes"), build=call.flag("build"), external=call.flag("external"), filters=call.filters()
+    )  # fmt: skip
+    done = await call.do(wanted)
 
     def reports(names: list[str]) -> list[dict[str, Any]]:
         return [{"Id": name, "Size": 0, "Err": None} for name in names]
@@ -167,6 +170,33 @@ async def prune(call: Call) -> StreamResponse:
             "VolumePruneReports": reports(done.volumes), "ReclaimedSpace": done.freed,
         }
     )  # fmt: skip
+
+
+@route("POST", "/system/check", tree="libpod")
+async def check(call: Call) -> StreamResponse:
+    """Compare database and files, and repair what does not agree where that is asked for."""
+    lossy = call.flag("repair_lossy")
+    wanted = ops.CheckSystem(
+        content=not call.flag("quick"), repair=lossy or call.flag("repair"), force=lossy,
+        max_age=call.text("unreferenced_layer_max_age") or "24h",
+    )  # fmt: skip
+    found = await call.do(wanted)
+    report: dict[str, Any] = {"Errors": any(not damage.repaired for damage in found)}
+    report |= {
+        kind: {}
+        for kind in ("Layers", "ROLayers", "Images", "ROImages", "RemovedImages", "Containers", "RemovedContainers")
+    }
+    report["RemovedLayers"] = []
+    places = {"layer": "Layers", "folder": "Layers", "image": "Images", "container": "Containers"}
+    for damage in found:
+        report[places.get(damage.kind, "Layers")].setdefault(damage.id, []).append(damage.problem)
+        if damage.repaired and damage.kind in ("layer", "folder"):
+            report["RemovedLayers"].append(damage.id)
+        elif damage.repaired and damage.kind == "image":
+            report["RemovedImages"][damage.id] = []
+        elif damage.repaired and damage.kind == "container":
+            report["RemovedContainers"][damage.id] = ""
+    return call.answer(report)
 
 
 @route("POST", "/auth", tree="docker")

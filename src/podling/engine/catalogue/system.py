@@ -89,7 +89,7 @@ class CheckSystem(Operation):
     """Compare database and files. Unused layers count when they are older than `max_age`, a duration such as 24h."""
 
     executor: ClassVar = "system:check"
-    local: ClassVar = True
+    route: ClassVar = "POST /libpod/system/check"
     content: bool = True
     repair: bool = False
     force: bool = False
