@@ -76,6 +76,10 @@ def after_reboot(ctx: Context, marker: str, boot: str) -> None:
                     return
         except FileNotFoundError:
             pass
+        rows = ctx.db.rows("SELECT id, pid, pid_start FROM containers WHERE pid")
+        alive = {
+            id for id, pid, start in rows if is_alive(pid, start)
+        }  # of a runroot that was swept away, or of another one
         with ctx.db.write() as tx:
             tx.run(
                 "UPDATE containers SET status='exited', finished=CASE finished WHEN 0 THEN started ELSE finished END, exit_code=255 "
@@ -91,14 +95,16 @@ def after_reboot(ctx: Context, marker: str, boot: str) -> None:
         with open(marker + ".new", "w") as file:
             file.write(boot)
         os.rename(marker + ".new", marker)
-    _drop_volatile(ctx)
+    _drop_volatile(ctx, alive)
 
 
-def _drop_volatile(ctx: Context) -> None:
+def _drop_volatile(ctx: Context, alive: set[str]) -> None:
     """What was made for one boot alone goes: containers of --rm, whose files may not have been written out, and of a transient store."""
     from podling.core import containers, removal
 
     for container in containers.every(ctx, "auto_remove OR config LIKE '%\"transient\":true%'"):
+        if container.id in alive:
+            continue
         try:
             removal.remove_one(container, force=True, volumes=True, depend=True)
         except PodlingError as error:

@@ -343,7 +343,7 @@ def _subnets(spec: NetworkSpec, known: list[dict[str, Any]]) -> list[dict[str, A
     wanted = list(spec.subnets)
     # a bridge of the host's own is in a network of the host's; users' bridges are in a namespace of theirs
     apart = spec.options.get("mode") == "unmanaged" or (wanted and outer_uid())
-    host = [] if apart else _host_subnets()
+    host = [] if apart else _host_subnets(routed=not wanted)
     if not wanted:
         wanted = [next(text for text in _pools() if not any(Subnet(text).meets(other) for other in (*used, *host)))]
     if spec.ipv6 and not any(":" in text for text in wanted):
@@ -389,8 +389,8 @@ def _range(text: str, subnet: Any) -> dict[str, str]:
     return {"start_ip": text_of(subnet.family, low), "end_ip": text_of(subnet.family, high)}
 
 
-def _host_subnets() -> list[Any]:
-    """The networks that the host's interfaces are in."""
+def _host_subnets(*, routed: bool) -> list[Any]:
+    """The networks that the host's interfaces are in; `routed`: those too that it knows a way to."""
     import socket
     import struct
 
@@ -401,7 +401,7 @@ def _host_subnets() -> list[Any]:
         for line in file.read().splitlines()[1:]:
             fields = line.split()
             base, gateway, mask = int(fields[1], 16), int(fields[2], 16), int(fields[7], 16)
-            if mask and not gateway:
+            if mask and (routed or not gateway):
                 address = socket.inet_ntoa(struct.pack("<I", base))
                 length = bin(mask).count("1")
                 if 1 < length < 32:
