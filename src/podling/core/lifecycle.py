@@ -192,7 +192,7 @@ def clean_up(container: Container, *, remove: bool = True) -> int:
 
     The caller holds the lock and has loaded the row. Safe to repeat.
     """
-    from podling.core.release import drop_exit_file, release_all
+    from podling.core.release import drop_exit_file, ran_out_of_memory, release_all
 
     ctx = container.ctx
     ran = container.status in ALIVE
@@ -207,7 +207,7 @@ def clean_up(container: Container, *, remove: bool = True) -> int:
     else:
         code, finished = container.exit_code, container.finished
         conmon.await_create(container.bundle)
-    out_of_memory = ran and os.path.exists(f"{container.bundle.persist}/oom")
+    out_of_memory = ran and ran_out_of_memory(container)
     removing = remove and bool(container.auto_remove) and ran
     if removing:
         from podling.core.removal import forget

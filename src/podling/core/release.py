@@ -85,6 +85,26 @@ def _unmount_all(folder: str) -> None:
                 _unmount(f"{folder}/{name}/{part}")
 
 
+def ran_out_of_memory(container: Container) -> bool:
+    """Whether the kernel killed a process of a container that has ended for want of memory: conmon says so, or its cgroup, where that
+    is still there. systemd removes one with its last process, and conmon sometimes misses what happened in it."""
+    if os.path.exists(f"{container.bundle.persist}/oom"):
+        return True
+    from podling.runtime.spec import cgroup_path
+
+    path = cgroup_path(container.config, container.ctx.settings.cgroup_manager)
+    parent, _, name = path.partition(":podling:")
+    place = f"/{parent}/podling-{name}.scope" if name else path
+    for events in (f"/sys/fs/cgroup{place}/memory.events", f"/sys/fs/cgroup/memory{place}/memory.oom_control"):
+        try:
+            with open(events) as file:
+                counts = dict(line.split() for line in file)
+        except (OSError, ValueError):
+            continue
+        return counts.get("oom_kill", "0") != "0"
+    return False
+
+
 def drop_exit_file(container: Container) -> None:
     """After the transaction that recorded the exit."""
     try:

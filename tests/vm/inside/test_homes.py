@@ -35,18 +35,14 @@ def nfs(user: User) -> Iterator[Path]:
 def test_a_home_on_nfs(user: User, nfs: Path) -> None:
     user.env["XDG_DATA_HOME"] = str(nfs)
     try:
-        driver = user.ok("info", "--format", "{{.Store.GraphDriverName}}")
-        root = Path(user.ok("info", "--format", "{{.Store.GraphRoot}}"))
+        driver, place = user.ok("info", "--format", "{{.Store.GraphDriverName}} {{.Store.GraphRoot}}").split()
+        root = Path(place)
         assert root == nfs / "podling" and driver in ("vfs", "overlay")
         names = subprocess.run(user.command("ls", str(root)), capture_output=True, text=True, check=True).stdout.split()
         assert "podling.db" in names and "podling.db-wal" not in names
         user.ok("pull", "-q", IMAGE)
         assert user.ok("run", "--rm", NONE, IMAGE, "sh", "-c", "echo x >/f; cat /f") == "x"
-        assert user.ok("run", "-d", "--name", "c", NONE, IMAGE, "sleep", "1000")
-        assert user.ok("exec", "c", "echo", "there") == "there"
-        user.ok("rm", "-f", "-t0", "c")
         # the server knows nothing of subordinate ids
-        user.ok("create", "--name", "owned", NONE, IMAGE)
         (user.home / "f").write_text("x")
         subprocess.run(
             ["tar", "-C", str(user.home), "--owner=7", "--group=7", "-cf", str(user.home / "a.tar"), "f"], check=True
