@@ -450,7 +450,7 @@ def take_image(ctx: Context, engine: str, root: str, id: str, names: list[str]) 
 def take_volume(ctx: Context, wanted: ForeignVolume) -> None:
     """Make a volume like another engine's, with its content."""
     from podling.core import volumes
-    from podling.core.options import VolumeOptions
+    from podling.core.store_options import VolumeOptions
     from podling.storage.drivers import copy_tree
 
     options = VolumeOptions(
@@ -478,7 +478,7 @@ def take_secret(ctx: Context, wanted: ForeignSecret) -> None:
         InvalidInput: it is not in a file of that engine's.
     """
     from podling.core import secrets
-    from podling.core.options import SecretOptions
+    from podling.core.store_options import SecretOptions
 
     if not wanted.data:
         raise InvalidInput(

@@ -260,27 +260,6 @@ class CommitOptions(Record):
     include_volumes: bool = False
 
 
-class VolumeOptions(Record):
-    """How a volume is made. `options` are KEY=VALUE of the driver, labels KEY=VALUE."""
-
-    driver: str = "local"
-    options: list[str] = []
-    labels: list[str] = []
-    uid: int = 0
-    gid: int = 0
-    ignore: bool = False
-
-
-class SecretOptions(Record):
-    """How a secret is made. Options are KEY=VALUE of the driver, labels KEY=VALUE."""
-
-    driver: str = "file"
-    options: list[str] = []
-    labels: list[str] = []
-    replace: bool = False
-    ignore: bool = False
-
-
 class CheckpointOptions(Record):
     """How a checkpoint is made. `export` is a file's path, `create_image` an image's name; `compress` none, gzip or zstd."""
 

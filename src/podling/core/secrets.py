@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 
 from podling.config import containers
-from podling.core.options import SecretOptions
+from podling.core.store_options import SecretOptions
 from podling.errors import InvalidInput, NameInUse, NotFound, PodlingError
 from podling.oci import json
 from podling.oci.record import Record

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from podling.core import volume_plugins
-from podling.core.options import VolumeOptions
+from podling.core.store_options import VolumeOptions
 from podling.errors import Conflict, InvalidInput, NameInUse, NotFound, PodlingError, Unsupported
 from podling.oci import json, sizes
 from podling.oci.record import Record

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from podling.core.options import CreateOptions, PodOptions, SecretOptions, VolumeOptions
+from podling.core.options import CreateOptions, PodOptions
+from podling.core.store_options import SecretOptions, VolumeOptions
 from podling.engine.catalogue import networks as network_ops
 from podling.engine.catalogue import pods as pod_ops
 from podling.engine.catalogue import storage as ops

@@ -12,9 +12,8 @@ from podling.core.options import (
     Platforms,
     PodOptions,
     RestoreOptions,
-    SecretOptions,
-    VolumeOptions,
 )
+from podling.core.store_options import SecretOptions, VolumeOptions
 from podling.runtime.streams import Streams
 
 __all__ = [

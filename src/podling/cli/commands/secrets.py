@@ -11,7 +11,6 @@ from podling.cli.output import Format, print_rows, table
 from podling.engine import shapes
 from podling.engine.catalogue import storage as ops
 from podling.engine.shapes import ago
-from podling.engine.types import SecretOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,7 +41,7 @@ def _create(app: App, args: Args) -> int:
                 data = file.read()
         except OSError as error:
             raise UsageError(f"{source}: {error.strerror}") from None
-    options = SecretOptions(
+    options = ops.SecretOptions(
         driver=args.driver, options=args.driver_opts, labels=args.label, replace=args.replace, ignore=args.ignore
     )
     app.out(app.engine.call(ops.CreateSecret(name=name, data=data, options=options)))

@@ -9,7 +9,6 @@ from podling.cli.flags import Flag, UsageError
 from podling.cli.output import Format, human_size, print_rows, table
 from podling.engine import shapes
 from podling.engine.catalogue import storage as ops
-from podling.engine.types import VolumeOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +20,7 @@ _HEADERS = {"Driver": "DRIVER", "Name": "VOLUME NAME"}
 
 
 def _create(app: App, args: Args) -> int:
-    options = VolumeOptions(
+    options = ops.VolumeOptions(
         driver=args.driver, options=args.opt, labels=args.label, uid=args.uid, gid=args.gid, ignore=args.ignore
     )
     volume: Volume = app.engine.call(ops.CreateVolume(name=args.rest[0] if args.rest else "", options=options))

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
-from podling.core.options import SecretOptions, VolumeOptions
+from podling.core.store_options import SecretOptions, VolumeOptions
 from podling.engine.catalogue.base import Operation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import ClassVar
+
+#: the options too: the command line takes them from here
+__all__ = [
+    "CreateSecret",
+    "CreateVolume",
+    "ExportVolume",
+    "ImportVolume",
+    "InspectSecret",
+    "InspectVolume",
+    "ListSecrets",
+    "ListVolumes",
+    "MountVolume",
+    "PruneVolumes",
+    "ReloadVolumes",
+    "RemoveSecrets",
+    "RemoveVolumes",
+    "SecretOptions",
+    "UnmountVolume",
+    "VolumeOptions",
+]  # fmt: skip
 
 
 class CreateVolume(Operation):

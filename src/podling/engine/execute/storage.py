@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from podling.core import secrets, volumes
+from podling.core import volumes
 from podling.engine.catalogue.base import Report
 from podling.errors import InvalidInput, PodlingError
 
@@ -74,19 +74,27 @@ def unmount_volume(ctx: Context, op: ops.UnmountVolume) -> str:
 
 
 def create_secret(ctx: Context, op: ops.CreateSecret) -> str:
+    from podling.core import secrets
+
     return secrets.create(ctx, op.name, op.data, op.options)
 
 
 def list_secrets(ctx: Context, op: ops.ListSecrets) -> list[Secret]:
+    from podling.core import secrets
+
     return secrets.list_secrets(ctx, op.filters)
 
 
 def inspect_secret(ctx: Context, op: ops.InspectSecret) -> tuple[Secret, bytes]:
+    from podling.core import secrets
+
     secret = secrets.find(ctx, op.name)
     return secret, secrets.reveal(ctx, secret) if op.reveal else b""
 
 
 def remove_secrets(ctx: Context, op: ops.RemoveSecrets) -> Report:
+    from podling.core import secrets
+
     report = Report()
     for name in [secret.id for secret in secrets.list_secrets(ctx, [])] if op.all else op.names:
         try:
