@@ -9,7 +9,7 @@ from podling.config import containers
 from podling.core import limits, users, volumes
 from podling.core.container_files import final_env, secret_env, write_files, write_names
 from podling.core.containers import Container, find
-from podling.errors import InvalidInput, PortInUse, Unsupported, WrongState
+from podling.errors import InvalidInput, PodlingError, PortInUse, Unsupported, WrongState
 from podling.linux import calls
 from podling.linux.proc import hugetlb_unmounted_hybrid, in_user_namespace, outer_uid, own_cgroup
 from podling.network.netns import hold
@@ -54,6 +54,7 @@ def launch(
         volumes.fill(ctx, config, root, owners)
     join, netns = _joined(ctx, config)
     reserved: list[int] = []
+    connected = _nothing
     try:
         if config.network == "bridge":
             reserved = _reserve(container)
@@ -119,8 +120,10 @@ def launch(
             if reserved and outer_uid():
                 _forward(container, status, reserved)
         connected()
-    except PortInUse as error:
-        _name_holder(ctx, container, error)
+    except BaseException as error:
+        _settle(connected)
+        if isinstance(error, PortInUse):
+            _name_holder(ctx, container, error)
         raise
     finally:
         for fd in reserved:
@@ -130,6 +133,14 @@ def launch(
             with open(path, "w") as file:
                 file.write(str(number))
     return pid, conmon_pid, json.dumps(status)
+
+
+def _settle(connected: Callable[[], None]) -> None:
+    """Nothing may be on its way any more when it is taken back."""
+    try:
+        connected()
+    except PodlingError:
+        pass
 
 
 def split_cgroup(config: ContainerConfig) -> str:
@@ -456,25 +467,31 @@ def _connect(container: Container, path: str) -> tuple[dict[str, Any], Callable[
     is done)."""
     mode = container.config.network
     if mode == "bridge":
-        return _connect_bridges(container, path), _nothing
+        return _connect_bridges(container, path)
     return _connect_unprivileged(container, path) if mode in ("pasta", "slirp4netns") else ({}, _nothing)
 
 
-def _connect_bridges(container: Container, path: str) -> dict[str, Any]:
+def _connect_bridges(container: Container, path: str) -> tuple[dict[str, Any], Callable[[], None]]:
     from podling.network import backend, ipam, networks
 
     ctx, config = container.ctx, container.config
     mappings = port_mappings(config)
-    status = {}
+    status: dict[str, Any] = {}
+    waiting: list[Callable[[], None]] = []
     for name in config.networks:
+        for wait in waiting:  # one after the other: the first one's default route is the container's
+            wait()
         network = networks.find(name)
         with ctx.db.write() as tx:
             tx.run("DELETE FROM leases WHERE container=? AND network=?", container.key, name)
             addresses = ipam.lease(tx, network, container.key, wanted_addresses(config, name))
-        status[name] = backend.setup(ctx.settings, attachment_of(config, name, network, path, addresses, mappings))
+        status[name], wait = backend.begin(
+            ctx.settings, attachment_of(config, name, network, path, addresses, mappings)
+        )
+        waiting = [wait]
         with ctx.db.write() as tx:
             tx.update("containers", container.key, network=json.dumps(status))
-    return status
+    return status, waiting[0] if waiting else _nothing
 
 
 def _connect_unprivileged(container: Container, path: str) -> tuple[dict[str, Any], Callable[[], None]]:

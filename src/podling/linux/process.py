@@ -33,6 +33,11 @@ def unguard(fd: int) -> None:
             held.remove(fd)
 
 
+def adopt(fds: list[int]) -> None:
+    """Have the programs that this thread runs hold another thread's locks too."""
+    _guards[get_ident()] = list(fds)
+
+
 def guards() -> list[int]:
     """The lock descriptors of this thread."""
     return list(_guards.get(get_ident(), ()))

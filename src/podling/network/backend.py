@@ -11,6 +11,7 @@ from podling.network import native, netavark
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any
 
     from podling.config.settings import Settings
@@ -31,6 +32,48 @@ def setup(settings: Settings, attachment: Attachment) -> dict[str, Any]:
     if settings.network_backend != "netavark" and native.can_do(attachment.network):
         return native.setup(settings.runroot, attachment)
     return netavark.setup(settings.runroot, attachment)
+
+
+def begin(settings: Settings, attachment: Attachment) -> tuple[dict[str, Any], Callable[[], None]]:
+    """As `setup`, but perhaps not done yet: (the status block, what waits until it is done, and raises what went wrong)."""
+    ours = outer_uid() or (settings.network_backend != "netavark" and native.can_do(attachment.network))
+    status = None if ours else native.predicted(attachment)
+    if status is None:
+        return setup(settings, attachment), _nothing
+    return status, _in_background(lambda: netavark.setup(settings.runroot, attachment))
+
+
+def _nothing() -> None:
+    """Nothing is left to wait for."""
+
+
+def _in_background(work: Callable[[], object]) -> Callable[[], None]:
+    """Start a piece of work in a thread; what waits for its end, and raises what it raised."""
+    from _thread import allocate_lock, start_new_thread
+
+    from podling.linux import process
+
+    held, ended, errors = process.guards(), allocate_lock(), []
+
+    def run() -> None:
+        process.adopt(held)
+        try:
+            work()
+        except BaseException as error:
+            errors.append(error)
+        finally:
+            process.adopt([])
+            ended.release()
+
+    def wait() -> None:
+        with ended:
+            pass
+        while errors:
+            raise errors.pop()
+
+    ended.acquire()
+    start_new_thread(run, ())
+    return wait
 
 
 def teardown(settings: Settings, attachment: Attachment, *, stays: bool = False) -> None:
