@@ -6,7 +6,7 @@
 
 Each engine has a store of its own below the work folder. Ratios are taken pair by pair, so slow drift of the machine cancels
 out. Install podling into a virtual environment first (`make install`): a checkout without byte code is slower. Both engines
-print into /dev/null. `pull` needs Debian's docker-registry. Needs root; only the standard library is used.
+print into /dev/null. `pull` needs Debian's docker-registry, `port4g` and `between4g` iperf3. Needs root; only the standard library is used.
 
 With `--user` both run as that user, who needs subordinate ids: the rows are then those of ROOTLESS.
 """
@@ -234,6 +234,43 @@ def twenty_at_once(engine: Engine) -> float:
     return spent
 
 
+def by_netavark(engine: Engine) -> float:
+    """`run` on the bridge, with netavark on both sides."""
+    chosen = ("--network-backend=netavark",) if engine.name == "podling" else ()
+    return engine.run(*chosen, "run", "--rm", IMAGE, "true")
+
+
+def _iperf(engine: Engine, *server: str) -> str:
+    """A container that waits for iperf3 with the host's program and libraries; its address."""
+    mounts = [
+        word for path in ("/usr", "/lib", "/lib64") if os.path.isdir(path) for word in ("-v", f"{path}:{path}:ro")
+    ]
+    engine.run("run", "-d", "--replace", "--name", "bench-iperf", *server, *mounts, IMAGE, "/usr/bin/iperf3", "-s")
+    time.sleep(0.5)
+    return engine.output("inspect", "-f", "{{.NetworkSettings.IPAddress}}", "bench-iperf")
+
+
+def through_port(engine: Engine) -> float:
+    """4 GiB through a published port."""
+    _iperf(engine, "-p", "15201:5201")
+    begin = time.perf_counter()
+    subprocess.run(["iperf3", "-c", "127.0.0.1", "-p", "15201", "-n", "4G"], check=True, capture_output=True)
+    spent = (time.perf_counter() - begin) * 1000
+    engine.run("rm", "-f", "-t", "0", "bench-iperf")
+    return spent
+
+
+def between_two(engine: Engine) -> float:
+    """4 GiB from one container to another."""
+    address = _iperf(engine)
+    mounts = [
+        word for path in ("/usr", "/lib", "/lib64") if os.path.isdir(path) for word in ("-v", f"{path}:{path}:ro")
+    ]
+    spent = engine.run("run", "--rm", *mounts, IMAGE, "/usr/bin/iperf3", "-c", address, "-n", "4G")
+    engine.run("rm", "-f", "-t", "0", "bench-iperf")
+    return spent
+
+
 def many_ports(engine: Engine) -> float:
     """One container with 500 published ports."""
     spent = engine.run("run", "-d", "--name", "bench-w", "-p", "21000-21499:1000-1499", IMAGE, "sleep", "1000")
@@ -312,6 +349,9 @@ def rows(work: Path, source: str = "", target: str = "") -> dict[str, tuple[str,
         "inspect": ("inspect CONTAINER", 15, command("inspect", "bench-up")),
         "run": ("run --rm --network=none IMAGE true", 15, command("run", "--rm", NONE, IMAGE, "true")),
         "run-bridge": ("run --rm IMAGE true", 10, command("run", "--rm", IMAGE, "true")),
+        "run-netavark": ("run --rm IMAGE true, netavark", 8, by_netavark),
+        "port4g": ("4 GiB through a published port", 3, through_port),
+        "between4g": ("4 GiB between two containers", 3, between_two),
         "par20": ("20 x run -d at once (bridge)", 3, twenty_at_once),
         "ports500": ("run -d with 500 ports", 3, many_ports),
         "run-d": ("run -d + rm -f", 10, run_and_remove),
@@ -388,7 +428,9 @@ def main() -> None:
     programs = {"podman": options.podman, "podling": os.path.abspath(options.podling)}
     engines = [Engine(name, program, work, options.user) for name, program in programs.items()]
     try:
-        usual = ROOTLESS if options.user else rows(work)
+        usual = (
+            ROOTLESS if options.user else [name for name in rows(work) if "4g" not in name or shutil.which("iperf3")]
+        )
         wanted = set(options.only.split(",") if options.only else usual)
         tar = rootfs()
         for engine in engines:

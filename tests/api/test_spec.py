@@ -16,7 +16,7 @@ _FLAGS = (
     "--label a=b --annotation n=m -e X=1 -v specvol:/data:ro -v /etc:/etc2 --tmpfs /t:size=1m -m 64m --memory-reservation 32m "
     "--pids-limit 33 --cap-add NET_RAW --cap-drop CHOWN --user 5:6 --group-add 7 -w /tmp --hostname specced --restart on-failure:3 "
     "--ulimit nofile=10:20 --dns 1.1.1.1 --dns-search x.y --dns-option ndots:2 --add-host a:1.2.3.4 --device /dev/null:/dev/n --read-only "
-    "--stop-timeout 3 --stop-signal INT --health-cmd true --health-interval 5s --health-retries 4 --health-on-failure kill --shm-size 1m "
+    "--stop-timeout 0 --stop-signal INT --health-cmd true --health-interval 5s --health-retries 4 --health-on-failure kill --shm-size 1m "
     "--oom-score-adj 7 --sysctl net.ipv4.ip_forward=1 --security-opt no-new-privileges --security-opt mask=/proc/x --security-opt seccomp=unconfined "
     "--umask 0077 --tz UTC --init -t -i --log-driver none --timeout 9 --pid host --cgroupns host --ipc private --cpu-shares 512 "
     "--cpuset-cpus 0 --device-read-bps /dev/null:1024 --device-cgroup-rule 'c 1:* r' --expose 99 --secret specsecret,target=s,mode=0400"

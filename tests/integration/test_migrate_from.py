@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sqlite3
 import subprocess
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -42,9 +44,9 @@ class Podman:
 
 
 @pytest.fixture(scope="module")
-def podman(tmp_path_factory: pytest.TempPathFactory, session_store: Podling) -> Iterator[Podman]:
+def podman(session_store: Podling) -> Iterator[Podman]:
     """A store with something of each kind."""
-    folder = tmp_path_factory.mktemp("podman")
+    folder = Path(tempfile.mkdtemp(prefix="pm-", dir="/var/tmp"))  # podman wants short paths
     (folder / "storage.conf").write_text(
         f'[storage]\ndriver = "vfs"\nrunroot = "{folder}/run"\ngraphroot = "{folder}/root"\n'
     )
@@ -58,7 +60,7 @@ def podman(tmp_path_factory: pytest.TempPathFactory, session_store: Podling) -> 
     theirs("secret", "create", "theirs-secret", "-", input=b"hush")
     flags = (
         "--label a=b -e X=1 -v theirs-data:/data:ro -v /etc:/etc2 --tmpfs /t:size=1m --pids-limit 33 --cap-add NET_RAW --cap-drop CHOWN "
-        "--user 5:6 -w /tmp --hostname theirs --restart on-failure:3 --ulimit nofile=64:128 --read-only --stop-timeout 3 "
+        "--user 5:6 -w /tmp --hostname theirs --restart on-failure:3 --ulimit nofile=64:128 --read-only --stop-timeout 0 "
         "--health-cmd true --health-interval 5s --secret theirs-secret,target=s --network none --security-opt seccomp=unconfined --init"
     )
     theirs(
@@ -76,6 +78,7 @@ def podman(tmp_path_factory: pytest.TempPathFactory, session_store: Podling) -> 
     theirs("pod", "create", "--name", "theirs-pod", "--infra=false", "--label", "p=q", "--share", "")
     theirs("create", "--name", "theirs-member", "--pod", "theirs-pod", NONE, IMAGE, "true")
     yield theirs
+    shutil.rmtree(folder)
 
 
 def _digest(folder: Path) -> dict[str, tuple[int, int]]:
@@ -102,7 +105,7 @@ def test_everything(podman: Podman, fresh: Podling) -> None:
         {"a": "b"},
     )
     assert host["RestartPolicy"] == {"Name": "on-failure", "MaximumRetryCount": 3} and host["PidsLimit"] == 33
-    assert host["ReadonlyRootfs"] and config["StopTimeout"] == 3 and host["Init"]
+    assert host["ReadonlyRootfs"] and config["StopTimeout"] == 0 and host["Init"]
     assert "CAP_NET_RAW" in host["CapAdd"] and set(host["CapDrop"]) == {"CAP_CHOWN"}
     assert config["Healthcheck"]["Test"] == ["CMD-SHELL", "true"] and config["Healthcheck"]["Interval"] == 5 * 10**9
     assert {mount["Destination"] for mount in box["Mounts"]} == {"/data", "/etc2"} and "/t" in host["Tmpfs"]

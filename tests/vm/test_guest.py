@@ -27,8 +27,9 @@ def _pytest(what: str, seconds: int, *, selinux: bool = False) -> None:
         guest.build()
     except (OSError, subprocess.CalledProcessError) as error:
         pytest.skip(f"the guest's image could not be made: {error}")
-    setting = f"PYTHONPATH=src PODLING_IN_GUEST=1 PODLING_FLAGS_USED={_FLAGS}"
-    tests = f"{setting} python3 -m pytest -v --tb=short -p no:cacheprovider -n 2 --dist loadgroup {what}"
+    long = f"PODLING_TEST_VM={os.environ.get('PODLING_TEST_VM', '')}"
+    setting = f"PYTHONPATH=src PODLING_IN_GUEST=1 PODLING_FLAGS_USED={_FLAGS} {long}"
+    tests = f"{setting} python3 -m pytest -v --tb=short --durations=10 -p no:cacheprovider -n 2 --dist loadgroup {what}"
     command = f"mkdir {_FLAGS}; sh tests/prepare-host; {tests}; code=$?; echo; echo {_MARK}; cat {_FLAGS}/*; exit $code"
     code, output = guest.run(command, seconds, selinux=selinux)
     output, _, used = output.partition(_MARK)
@@ -39,7 +40,7 @@ def _pytest(what: str, seconds: int, *, selinux: bool = False) -> None:
 
 @pytest.mark.xdist_group("guest")
 def test_inside() -> None:
-    _pytest("tests/vm/inside", 900)
+    _pytest("tests/vm/inside", 1200)
 
 
 @pytest.mark.xdist_group("guest")
@@ -50,4 +51,4 @@ def test_labelled() -> None:
 @pytest.mark.xdist_group("guest")
 @pytest.mark.skipif(not os.environ.get("PODLING_TEST_VM"), reason="make test-vm runs it")
 def test_suites() -> None:
-    _pytest(_SUITES, 1500)
+    _pytest(_SUITES, 3000)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import os
 
+from podling.core.specgen import is_given
 from podling.errors import InvalidInput, StateError
 from podling.oci import json
 from podling.oci.record import Record
@@ -219,7 +220,7 @@ def _pod(world: World, document: dict[str, Any], infra: dict[str, Any] | None, n
             "resource_limits shm_size"
         ).split()
         found |= {key: inner[key] for key in taken if key in inner}
-    return {key: value for key, value in found.items() if value not in ("", None, [], {}, False)}
+    return {key: value for key, value in found.items() if is_given(value)}
 
 
 def _in_pod(spec: dict[str, Any], pod: dict[str, Any]) -> None:
@@ -270,7 +271,7 @@ def container(world: World, document: dict[str, Any], names: dict[str, str]) -> 
         "terminal": bool(process.get("terminal")),
         "stdin": bool(document.get("stdin")),
         "stop_signal": document.get("stopSignal") or None,
-        "stop_timeout": document.get("stopTimeout"),
+        "stop_timeout": document.get("stopTimeout") or 0,  # libpod leaves zeros out
         "timeout": document.get("timeout") or 0,
         "remove": notes.get("io.podman.annotations.autoremove") == "TRUE",
         "init": notes.get("io.podman.annotations.init") == "TRUE",
@@ -314,7 +315,7 @@ def container(world: World, document: dict[str, Any], names: dict[str, str]) -> 
         **_mounts(document, spec),
         **_namespaces(document, linux, names),
     }
-    return {key: value for key, value in found.items() if value not in ("", None, [], {}, False)}
+    return {key: value for key, value in found.items() if is_given(value)}
 
 
 def _log(document: dict[str, Any]) -> dict[str, Any]:

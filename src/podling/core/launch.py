@@ -119,9 +119,11 @@ def launch(
             write_names(container, status)
             if reserved and outer_uid():
                 _forward(container, status, reserved)
-        connected()
+        waited, connected = connected, _nothing
+        waited()
     except BaseException as error:
-        _settle(connected)
+        if config.network == "bridge":
+            _settle(connected)
         if isinstance(error, PortInUse):
             _name_holder(ctx, container, error)
         raise

@@ -60,7 +60,7 @@ def of_pod(ctx: Context, pod: Pod, suffix: str = "") -> dict[str, Any]:
         found["infra_name"] = infra[0].name + suffix
     else:
         found["no_infra"] = True
-    return {key: value for key, value in found.items() if value not in ("", None, [], {})}
+    return {key: value for key, value in found.items() if is_given(value)}
 
 
 def of_container(config: ContainerConfig, suffix: str = "") -> dict[str, Any]:
@@ -143,8 +143,12 @@ def of_container(config: ContainerConfig, suffix: str = "") -> dict[str, Any]:
         **(_health(health) if health else {}),
         **_throttles(config.resources),
     }
-    usual = {"passwd": None}
-    return {key: value for key, value in found.items() if value not in (usual.get(key, False), "", None, [], {})}
+    return {key: value for key, value in found.items() if is_given(value) or (key == "passwd" and value is False)}
+
+
+def is_given(value: object) -> bool:
+    """Whether a field says anything: a zero does."""
+    return value is not False and value not in ("", None, [], {})
 
 
 def _rule(text: str) -> dict[str, Any]:
