@@ -245,7 +245,20 @@ def _iperf(engine: Engine, *server: str) -> str:
     mounts = [
         word for path in ("/usr", "/lib", "/lib64") if os.path.isdir(path) for word in ("-v", f"{path}:{path}:ro")
     ]
-    engine.run("run", "-d", "--replace", "--name", "bench-iperf", *server, *mounts, IMAGE, "/usr/bin/iperf3", "-s")
+    engine.run(
+        "run",
+        "-d",
+        "--replace",
+        "--name",
+        "bench-iperf",
+        "--tmpfs",
+        "/tmp",
+        *server,
+        *mounts,
+        IMAGE,
+        "/usr/bin/iperf3",
+        "-s",
+    )
     time.sleep(0.5)
     return engine.output("inspect", "-f", "{{.NetworkSettings.IPAddress}}", "bench-iperf")
 
@@ -266,7 +279,7 @@ def between_two(engine: Engine) -> float:
     mounts = [
         word for path in ("/usr", "/lib", "/lib64") if os.path.isdir(path) for word in ("-v", f"{path}:{path}:ro")
     ]
-    spent = engine.run("run", "--rm", *mounts, IMAGE, "/usr/bin/iperf3", "-c", address, "-n", "4G")
+    spent = engine.run("run", "--rm", "--tmpfs", "/tmp", *mounts, IMAGE, "/usr/bin/iperf3", "-c", address, "-n", "4G")
     engine.run("rm", "-f", "-t", "0", "bench-iperf")
     return spent
 
