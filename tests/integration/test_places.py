@@ -67,7 +67,11 @@ def test_a_store_keeps_its_driver(fresh: Podling, storage: Write) -> None:
     storage('[storage]\ndriver = "overlay"\n')
     assert _store(fresh)["graphDriverName"] == "vfs"
     storage('[storage]\ndriver = "btrfs"\n')
+    assert _store(fresh)["graphDriverName"] == "vfs"
+    fresh.flags[0] += "-new"
     assert "no storage driver 'btrfs'" in fresh.fails(125, "info")
+    fresh.flags.append("--storage-driver=vfs")
+    assert _store(fresh)["graphDriverName"] == "vfs"
 
 
 def test_what_is_wrong_is_told_with_file_and_line(fresh: Podling, storage: Write, tmp_path: Path) -> None:
@@ -76,6 +80,8 @@ def test_what_is_wrong_is_told_with_file_and_line(fresh: Podling, storage: Write
     assert f"{tmp_path}/storage.conf:3: unknown key storage.odd" in said
     assert "storage.conf:5: storage.options.pull_options.ostree_repos has no effect" in said
     assert "storage.conf:6: unknown section [other]" in said
+    storage('[storage.options.overlay]\nforce_mask = "shared"\n')
+    assert "storage.options.overlay.force_mask has no effect" in fresh("images").stderr
     storage("[storage\n")
     assert "storage.conf" in fresh.fails(125, "images")
     fresh.env["CONTAINERS_STORAGE_CONF"] = f"{tmp_path}/nothing"
@@ -109,7 +115,6 @@ def test_options_of_mounts(fresh: Podling, storage: Write) -> None:
 def test_sizes_of_automatic_namespaces(fresh: Podling, storage: Write) -> None:
     fresh.ok("pull", "-q", IMAGE)
     run = ("run", "--rm", NONE, "--userns=auto", IMAGE, "cat", "/proc/self/uid_map")
-    storage("[storage.options]\nauto-userns-min-size = 2000\n")
     owner = next(line.split(":")[0] for line in Path("/etc/subuid").read_text().splitlines() if line)
     storage(f'[storage.options]\nauto-userns-min-size = 2000\nroot-auto-userns-user = "{owner}"\n')
     assert fresh.ok(*run).split()[2] == "2000"

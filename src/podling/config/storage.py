@@ -20,8 +20,13 @@ if TYPE_CHECKING:
 _FILES = ("/etc/containers/storage.conf", "/usr/share/containers/storage.conf")
 _USUAL = ("/var/lib/containers/storage", "/run/containers/storage", "$HOME/.local/share/containers/storage")
 _DRIVER_OPTIONS = (
-    "size inodes ignore_chown_errors squash_ids mount_program mountopt force_mask skip_mount_home disable-volatile use_composefs"
+    "size inodes ignore_chown_errors squash_ids mount_program mountopt skip_mount_home disable-volatile"
 ).split()
+_DRIVERS_KEYS = {
+    **dict.fromkeys(_DRIVER_OPTIONS, ""),
+    "force_mask": "files in layers keep their modes",
+    "use_composefs": "layers are folders",
+}
 #: keys of each table; a value says why a key has no effect here
 _KNOWN: dict[str, dict[str, str]] = {
     "storage": dict.fromkeys(
@@ -32,21 +37,21 @@ _KNOWN: dict[str, dict[str, str]] = {
             "additionalimagestores imagestore auto-userns-max-size auto-userns-min-size root-auto-userns-user".split(),
             "",
         ),
-        **dict.fromkeys(_DRIVER_OPTIONS, ""),
+        **_DRIVERS_KEYS,
         "additionallayerstores": "layers come from registries and files alone",
         "remap-uids": "--userns=auto and --uidmap map ids",
         "remap-gids": "--userns=auto and --uidmap map ids",
         "remap-user": "--userns=auto and --uidmap map ids",
         "remap-group": "--userns=auto and --uidmap map ids",
     },
-    "storage.options.overlay": dict.fromkeys(_DRIVER_OPTIONS, ""),
+    "storage.options.overlay": _DRIVERS_KEYS,
     "storage.options.vfs": {"ignore_chown_errors": ""},
     # of drivers that Podling has not got: they wait for an engine that has
     "storage.options.btrfs": dict.fromkeys(("min_space", "size"), ""),
     "storage.options.zfs": dict.fromkeys(("fsname", "mountopt", "size"), ""),
     "storage.options.pull_options": {
         "enable_partial_images": "",
-        "insecure_allow_unpredictable_image_contents": "",
+        "insecure_allow_unpredictable_image_contents": "every layer has the digest that its image says",
         "convert_images": "layers are kept as they come",
         "use_hard_links": "files that are there already are cloned where the file system can",
         "ostree_repos": "files are looked for in the store alone",

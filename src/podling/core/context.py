@@ -96,10 +96,9 @@ class Context:
             from podling.storage.store import Store
 
             settings = self.settings
-            preferred = storage.load().driver
             self._store = Store(
                 settings.root, self.db, self.locks, settings.storage_driver, settings.storage_opts,
-                preferred=preferred, image_store=settings.image_store,
+                preferred=lambda: storage.load().driver, image_store=settings.image_store,
             )  # fmt: skip
         return self._store
 

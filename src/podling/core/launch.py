@@ -141,7 +141,7 @@ def _settle(connected: Callable[[], None]) -> None:
     """Nothing may be on its way any more when it is taken back."""
     try:
         connected()
-    except PodlingError:
+    except (PodlingError, OSError):
         pass
 
 

@@ -210,7 +210,6 @@ def _fetch(
     signatures = signing.check_remote(ctx, reference, remote, known, client, options.signature_policy)
     config = client.small_blob(remote.repository, manifest.config.digest)
     names = [f"{reference.name}:{reference.tag}"] if reference.tag and not reference.digest else []
-    preflight.check(ctx, client, remote.repository, json.loads(config), manifest.layers, parse_config(config).diff_ids)
     folder = f"{ctx.settings.root}/blobs"
     os.makedirs(folder, 0o700, exist_ok=True)
     _drop_old_partials(folder)
@@ -220,6 +219,7 @@ def _fetch(
         raise BadArchive(
             f"{reference}: the image has {len(manifest.layers)} layers, its configuration names {len(diff_ids)}"
         )
+    preflight.check(ctx, client, remote.repository, json.loads(config), manifest.layers, diff_ids)
     sources = [
         _layer_source(ctx, client, remote.repository, layer, diff_id, folder, partials, options.keys)
         for layer, diff_id in zip(manifest.layers, diff_ids, strict=True)

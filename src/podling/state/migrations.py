@@ -103,7 +103,9 @@ def prepare(connection: sqlite.Connection, version: int, path: str) -> None:
     from podling.linux.calls import is_remote
 
     # a write-ahead log needs memory that all who open the file share: hosts of one network file system do not
-    connection.execute(f"PRAGMA journal_mode={'DELETE' if is_remote(os.path.dirname(path)) else 'WAL'}")
+    connection.execute(
+        f"PRAGMA journal_mode={'DELETE' if is_remote(os.path.dirname(os.path.realpath(path))) else 'WAL'}"
+    )
     connection.execute("BEGIN IMMEDIATE")
     try:
         version = connection.execute("PRAGMA user_version").fetchone()[0]  # another process may have been first

@@ -14,7 +14,7 @@ _HINT = (
     "ignore_chown_errors=true, squash_ids=ID, additionalimagestore=PATH"
 )
 #: accepted for storage.conf's sake: nothing depends on them
-_IDLE = ("additionalimagestore", "imagestore", "skip_mount_home", "use_composefs", "force_mask")
+_IDLE = ("additionalimagestore", "imagestore", "skip_mount_home")
 
 
 class StoreOptions(Record):

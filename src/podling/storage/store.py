@@ -92,7 +92,7 @@ class Store:
         driver: str = "",
         options: list[str] | None = None,
         *,
-        preferred: str = "",
+        preferred: Callable[[], str] = str,
         image_store: str = "",
     ) -> None:
         self.root = root
@@ -113,7 +113,7 @@ class Store:
             kept = self.database.value("SELECT value FROM meta WHERE name='driver'")
             program = self.options.mount_program
             if kept is None:
-                chosen = drivers.choose(self.root, self._wanted or self._preferred, program)
+                chosen = drivers.choose(self.root, self._wanted or self._preferred(), program)
                 kept = f"{chosen.name} {getattr(chosen, 'program', '')}".strip()
                 with self.database.write() as tx:
                     tx.run("INSERT OR IGNORE INTO meta VALUES ('driver', ?)", kept)

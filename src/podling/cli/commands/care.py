@@ -87,7 +87,6 @@ def _locks(app: App, args: Args) -> int:
 
 
 def _renumber(app: App, args: Args) -> int:
-    app.engine.call(ops.ListLocks())  # fails where there is no store
     return 0
 
 
