@@ -177,6 +177,13 @@ def test_volumes_elsewhere(fresh: Podling, conf: Write, tmp_path: Path) -> None:
     assert json.loads(fresh.ok("info", "--format", "json"))["store"]["volumePath"] == f"{fresh.root}/root/volumes"
 
 
+def test_places_that_cannot_be_written_to(fresh: Podling) -> None:
+    assert "--imagestore /proc/x: No such file" in fresh.fails(125, "--imagestore=/proc/x", "pull", "-q", IMAGE)
+    assert fresh.folders()["layers"] == []
+    assert "volume v: /proc/x: No such file" in fresh.fails(125, "--volumepath=/proc/x", "volume", "create", "v")
+    assert fresh.ok("volume", "ls", "-q") == ""
+
+
 def test_the_database_elsewhere(fresh: Podling, conf: Write, tmp_path: Path) -> None:
     conf(f'[engine]\nstatic_dir = "{tmp_path}/state"\nimage_parallel_copies = 1\n')
     fresh.ok("pull", "-q", IMAGE)

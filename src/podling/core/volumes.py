@@ -250,7 +250,10 @@ def _make_folder(ctx: Context, volume: Volume) -> None:
     except ValueError:
         raise InvalidInput(f"volume {volume.name}: uid, gid and inodes are numbers") from None
     size = sizes.size(limits["size"], "volume option size") if limits.get("size") else 0
-    os.makedirs(volume.path, 0o755, exist_ok=True)
+    try:
+        os.makedirs(volume.path, 0o755, exist_ok=True)
+    except OSError as error:
+        raise InvalidInput(f"volume {volume.name}: {ctx.settings.volume_path}: {error.strerror}") from None
     os.chown(volume.path, uid, gid)
     if (size or inodes) and "noquota" not in limits:
         from podling.linux import quota

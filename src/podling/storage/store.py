@@ -155,7 +155,10 @@ class Store:
     def _put_elsewhere(self, staged: Staged) -> None:
         """The content of an image's layer lies in another folder, on another disk perhaps; `diff` is a link."""
         target = f"{self._image_store}/podling-layers/{self._name}-{staged.key}"
-        os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
+        try:
+            os.makedirs(os.path.dirname(target), 0o700, exist_ok=True)
+        except OSError as error:
+            raise InvalidInput(f"--imagestore {self._image_store}: {error.strerror}") from None
         diff = f"{staged.folder}/diff"
         if self.driver.independent:
             os.rmdir(diff)
