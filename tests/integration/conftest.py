@@ -104,7 +104,7 @@ def processes() -> Iterator[tuple[int, str]]:
                 continue
 
 
-def eventually(condition: Callable[[], bool], seconds: float = 15) -> None:
+def eventually(condition: Callable[[], bool], seconds: float = 60) -> None:
     """Wait for something that happens in the background."""
     deadline = time.monotonic() + seconds
     while not condition():

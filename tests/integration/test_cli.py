@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pstats
 import subprocess
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from .conftest import IMAGE, Podling
 
 def test_version(podling: Podling) -> None:
     assert podling.ok("--version") == f"podling version {VERSION}"
-    assert podling.ok("version", "-f", "{{.Client.Version}}") == VERSION
+    assert podling.ok("version", "-f", "{{.Client.Version}} {{.Server.Version}}") == f"{VERSION} {VERSION}"
     assert json.loads(podling.ok("version", "--format", "json"))["Client"]["Version"] == VERSION
 
 
@@ -77,8 +78,34 @@ def test_global_flags(podling: Podling, tmp_path: Path) -> None:
 def test_info(podling: Podling) -> None:
     document = json.loads(podling.ok("info", "-f", "json"))
     assert document["store"]["graphDriverName"] == "overlay" and document["store"]["imageStore"]["number"] >= 1
-    assert podling.ok("info", "-f", "{{.Host.OCIRuntime.Name}}") == "crun"
-    assert "  kernel: " in podling.ok("info")
+    assert podling.ok("info", "-f", "{{.Host.OCIRuntime.Name}} {{.Host.CgroupsVersion}} {{.Host.Linkmode}}") in (
+        "crun v1 dynamic",
+        "crun v2 dynamic",
+    )
+    text = podling.ok("info", "--debug")
+    assert "  kernel: " in text and f'    version: "{document["host"]["distribution"]["version"]}"' in text
+    host = document["host"]
+    assert host["conmon"]["package"].startswith("conmon_") and host["pasta"]["executable"].endswith("/pasta")
+    assert all(0 <= value <= 100 for value in host["cpuUtilization"].values())
+
+
+def test_what_no_help_shows(podling: Podling, tmp_path: Path) -> None:
+    """Flags that scripts may have, and those for whoever works on the engine."""
+    podling.ok("--max-workers=3", "--namespace=x", "--trace", "--pull-option=a=b", "--db-backend=sqlite", "ps")
+    assert "sqlite" in podling.fails(125, "--db-backend=boltdb", "ps")
+    podling.ok("--cpu-profile", str(tmp_path / "cpu"), "--memory-profile", str(tmp_path / "memory"), "ps")
+    assert len(pstats.Stats(str(tmp_path / "cpu")).get_stats_profile().func_profiles) > 100
+    assert "size=" in (tmp_path / "memory").read_text()
+
+
+def test_rows_as_json(podling: Podling) -> None:
+    podling.ok("create", "--name", "web", "--network=none", IMAGE)
+    row = json.loads(podling.ok("ps", "-a", "--format", "{{json .}}"))
+    assert row["Names"] == ["web"] and row["State"] == "created"
+    assert podling.ok("ps", "-a", "--format", "{{.ListContainer.Names}} {{.Created.Year}}").startswith("[web] 20")
+    assert json.loads(podling.ok("images", "--format", "{{json .}}").splitlines()[0])["Names"]
+    assert podling.ok("images", "--format", "{{.ImageSummary.Created}}").splitlines()[0].isdigit()
+    assert podling.ok("history", "--format", "{{.ImageHistoryLayer.Created.Year}}", IMAGE).splitlines()[0].isdigit()
 
 
 def test_format_errors(podling: Podling) -> None:

@@ -188,12 +188,16 @@ def test_starting_a_member_starts_the_infra_container(podling: Podling, pod: str
 
 
 def test_several_stop_at_once(podling: Podling) -> None:
+    """Each ends only when all have got their signals: one after the other would end in SIGKILL."""
     podling.ok("pod", "create", "--name", "pod", "--network=none")
-    for _ in range(4):
-        podling.ok("run", "-d", "--pod", "pod", IMAGE, "sleep", "100")
-    start = time.monotonic()
-    podling.ok("pod", "stop", "-t", "2", "pod")
-    assert time.monotonic() - start < 7, "one after the other would take 8 seconds"
+    wait = "touch /v/$0; until [ $(ls /v | wc -l) = 8 ]; do sleep 0.1; done; exit 0"
+    for name in "abcd":
+        script = f"trap '{wait.replace('$0', 'got-' + name)}' TERM; touch /v/{name}; while :; do sleep 0.1; done"
+        podling.ok("run", "-d", "--pod", "pod", "--name", name, "-v", "meet:/v", IMAGE, "sh", "-c", script)
+    volume = Path(podling.ok("volume", "inspect", "-f", "{{.Mountpoint}}", "meet"))
+    eventually(lambda: len(list(volume.iterdir())) == 4)
+    podling.ok("pod", "stop", "-t", "60", "pod")
+    assert [podling.ok("inspect", "-f", "{{.State.ExitCode}}", name) for name in "abcd"] == ["0"] * 4
 
 
 def test_the_exit_policy(podling: Podling) -> None:
@@ -316,3 +320,43 @@ def test_networks_and_prune_take_pods_along(podling: Podling) -> None:
     podling.ok("pod", "create", "--name", "idle")
     assert "Deleted Pods" in podling.ok("system", "prune", "-f")
     assert podling.ok("pod", "ps", "-q") == ""
+
+
+# -- init containers
+def test_init_containers_run_first_and_to_their_ends(podling: Podling, pod: str) -> None:
+    note = ("-v", "notes:/v", IMAGE, "sh", "-c")
+    podling.ok("create", "--pod", pod, "--name", "each", "--init-ctr=always", *note, "sleep 0.3; echo each >> /v/log")
+    podling.ok("create", "--pod", pod, "--name", "first", "--init-ctr=once", *note, "echo first >> /v/log")
+    podling.ok("create", "--pod", pod, "--name", "main", *note, "echo main >> /v/log; exec sleep 100")
+    log = Path(podling.ok("volume", "inspect", "-f", "{{.Mountpoint}}", "notes")) / "log"
+    podling.ok("pod", "start", pod)
+    eventually(lambda: log.read_text().split() == ["each", "first", "main"])
+    assert _state(podling, pod) == "Running", "an init container's end says nothing of the pod"
+    names = podling.ok("ps", "-a", "--filter", f"pod={pod}", "--format", "{{.Names}}").split()
+    assert "each" in names and "first" not in names, "one that is for once goes with its end"
+    assert "running" in podling.fails(125, "create", "--pod", pod, "--init-ctr=always", IMAGE)
+    podling.ok("pod", "start", pod)
+    assert log.read_text().split() == ["each", "first", "main"], "nothing of a pod that runs is prepared again"
+    podling.ok("pod", "stop", "-t", "0", pod)
+    podling.ok("pod", "start", pod)
+    eventually(lambda: log.read_text().split() == ["each", "first", "main", "each", "main"])
+
+
+def test_a_failing_init_container_keeps_the_pod_from_starting(podling: Podling, pod: str) -> None:
+    podling.ok("create", "--pod", pod, "--name", "bad", "--init-ctr=always", IMAGE, "sh", "-c", "exit 3")
+    assert "init container bad exited with code 3" in podling.fails(125, "pod", "start", pod)
+    assert podling.ok("inspect", "-f", "{{.State.Status}}", "one", "two").split() == ["created", "created"]
+
+
+def test_init_containers_that_make_no_sense(podling: Podling, pod: str) -> None:
+    assert "needs --pod" in podling.fails(125, "create", "--init-ctr=once", IMAGE)
+    assert "always or once" in podling.fails(125, "create", "--pod", pod, "--init-ctr=never", IMAGE)
+    assert "--restart" in podling.fails(125, "create", "--pod", pod, "--init-ctr=once", "--restart=always", IMAGE)
+
+
+def test_init_containers_do_not_end_a_pod_that_stops_with_its_last(podling: Podling) -> None:
+    podling.ok("pod", "create", "--name", "pod", "--network=none", "--exit-policy=stop")
+    podling.ok("create", "--pod", "pod", "--init-ctr=always", IMAGE, "true")
+    podling.ok("create", "--pod", "pod", "--name", "main", IMAGE, "sleep", "100")
+    podling.ok("pod", "start", "pod")
+    assert _state(podling, "pod") == "Running"

@@ -99,9 +99,9 @@ class App:
                     tls_key=known.tls_key,
                 )
             else:
-                from podling.cli.commands.service import default_address
+                from podling.config.settings import service_address
 
-                place = Place(url=default_address(os.geteuid()))
+                place = Place(url=service_address(os.geteuid()))
         place.identity = o.identity or env.get("CONTAINER_SSHKEY", "") or place.identity
         place.tls_ca = o.tls_ca or env.get("CONTAINER_TLS_CA", "") or place.tls_ca
         place.tls_cert = o.tls_cert or env.get("CONTAINER_TLS_CERT", "") or place.tls_cert

@@ -12,6 +12,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import NoReturn
 
+    from podling.cli.app import App
+    from podling.cli.command import Command
     from podling.cli.flags import Args
 
 
@@ -82,6 +84,8 @@ def run(argv: list[str]) -> int:
         if options.noout or options.out:
             _redirect(options.out)
         app = App(options, path, argv)
+        if options.cpu_profile or options.memory_profile:
+            return _profiled(command, app, args)
         return command.run(app, args) or 0
     except PodlingError as error:
         if options is not None and options.log_level in ("debug", "trace"):
@@ -111,6 +115,29 @@ def run(argv: list[str]) -> int:
     finally:
         if app is not None:
             app.close()
+
+
+def _profiled(command: Command, app: App, args: Args) -> int:
+    """--cpu-profile, --memory-profile: what the standard library's profilers saw, for `python -m pstats` and for reading."""
+    options = app.options
+    if options.memory_profile:
+        import tracemalloc
+
+        tracemalloc.start()
+    try:
+        if not options.cpu_profile:
+            return command.run(app, args) or 0
+        import cProfile
+
+        profile = cProfile.Profile()
+        try:
+            return profile.runcall(command.run, app, args) or 0
+        finally:
+            profile.dump_stats(options.cpu_profile)
+    finally:
+        if options.memory_profile:
+            with open(options.memory_profile, "w") as file:
+                file.writelines(f"{entry}\n" for entry in tracemalloc.take_snapshot().statistics("lineno"))
 
 
 def _redirect(path: str) -> None:

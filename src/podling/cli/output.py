@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from podling.cli.app import App
+    from podling.cli.template import Fields
 
 
 def table(rows: Iterable[Sequence[str]], *, gap: int = 2) -> str:
@@ -28,6 +29,10 @@ def table(rows: Iterable[Sequence[str]], *, gap: int = 2) -> str:
     return "\n".join(lines)
 
 
+#: the key under which a row has what `{{json .}}` prints: a document, or a function that makes it
+WHOLE = "."
+
+
 class Format:
     """What --format asks for: `json`, a template per row, or `table TEMPLATE` with a header."""
 
@@ -39,45 +44,61 @@ class Format:
             text = text[5:].lstrip()
         self.text = text.replace("\\t", "\t").replace("\\n", "\n")
 
-    def rows(self, items: Iterable[dict[str, Any]], headers: dict[str, str], *, heading: bool = True) -> str:
-        """Render each item; tabs make columns. Ranges over everything are written with the template `{{range .}}`."""
-        from podling.cli.template import Fields, compile
+    def rows(
+        self, items: Iterable[dict[str, Any]], headers: dict[str, str], *, heading: bool = True, shape: str = ""
+    ) -> str:
+        """Render each item, as the struct of structs.py that `shape` names; tabs make columns. Ranges over everything are written with the
+        template `{{range .}}`."""
+        from podling.cli.template import Headers, compile
 
+        rows = [self._row(item, shape) for item in items]
         if self.text.replace("-", "").replace(" ", "").startswith(("{{range.}}", "{{range$")):
-            return compile(self.text).render([Fields(item) for item in items]).rstrip("\n")
+            return compile(self.text).render(rows).rstrip("\n")
         template = compile(self.text)
         lines = []
         if self.has_header and heading:
-            lines.append(template.render(_Headers(headers)))
-        lines += [template.render(Fields(item)) for item in items]
+            lines.append(template.render(Headers(headers)))
+        lines += [template.render(row) for row in rows]
         if any("\t" in line for line in lines):
             return table([line.split("\t") for line in lines])
         return "\n".join(lines)
 
+    def _row(self, item: dict[str, Any], shape: str) -> Fields:
+        from podling.cli.template import Fields
 
-class _Headers(dict):  # type: ignore[type-arg]
-    """Column titles by field; a field without a title of its own is its name in capitals."""
-
-    def __init__(self, titles: dict[str, str]) -> None:
-        super().__init__(titles)
-
-    def get(self, key: str, default: Any = None) -> Any:
-        return self[key] if key in self else key.upper()
+        whole = item.pop(WHOLE, None)
+        row = view(item, shape) if shape else Fields(item)
+        if whole is not None:
+            row.document = whole
+        return row
 
 
 def print_rows(
-    app: App, format: str, items: list[dict[str, Any]], headers: dict[str, str], *, heading: bool = True
+    app: App,
+    format: str,
+    items: list[dict[str, Any]],
+    headers: dict[str, str],
+    *,
+    heading: bool = True,
+    shape: str = "",
 ) -> None:
-    """Print items as --format says."""
+    """Print items as --format says; templates see them as the structs of structs.py that `shape` names."""
     wanted = Format(format)
     if wanted.is_json:
         from podling.oci import json
 
         app.out(json.pretty(items, 4))
         return
-    text = wanted.rows(items, headers, heading=heading)
+    text = wanted.rows(items, headers, heading=heading, shape=shape)
     if text:
         app.out(text)
+
+
+def view(document: dict[str, Any], shape: str) -> Fields:
+    """A document for a template: the struct of structs.py that `shape` names."""
+    from podling.cli import structs
+
+    return structs.view(document, shape)
 
 
 def human_size(size: float, *, space: bool = True, digits: int = 3) -> str:

@@ -17,6 +17,8 @@ GLOBAL_FLAGS = (
     Flag("conmon", "", "string", "Path of the conmon binary", value="path", inherited=True),
     Flag("connection", "c", "string", "Work at the service of this connection", value="name"),
     Flag("context", "", "string", "Docker's name for --connection", hidden=True),
+    Flag("cpu-profile", "", "string", "Write where the command spent its time (pstats)", value="file", hidden=True),
+    Flag("db-backend", "", "string", "Accepted: the database is SQLite", hidden=True),
     Flag("debug", "D", "bool", "The same as --log-level=debug", hidden=True),
     Flag("default-mounts-file", "", "string", "Another mounts.conf", value="path", hidden=True, inherited=True),
     Flag("events-backend", "", "string", 'Where events are kept ("database"|"file"|"journald"|"none")', inherited=True),
@@ -25,12 +27,16 @@ GLOBAL_FLAGS = (
     Flag("host", "H", "string", "Docker's name for --url", hidden=True),
     Flag("identity", "", "string", "The ssh key for the service (CONTAINER_SSHKEY)", value="path"),
     Flag("log-level", "", "string", "Log from this level on: trace, debug, info, warn, error, fatal, panic", "warn", inherited=True),
+    Flag("max-workers", "", "int", "Accepted: the number of workers follows from the work", hidden=True),
+    Flag("memory-profile", "", "string", "Write where the command allocated memory", value="file", hidden=True),
     Flag("module", "", "list", "Read this file of settings on top of containers.conf"),
     Flag("network-backend", "", "string", 'Who sets up bridges ("native"|"netavark")', inherited=True),
     Flag("network-cmd-path", "", "string", "Path of the slirp4netns binary", value="path", inherited=True),
     Flag("network-config-dir", "", "string", "Folder with the files of networks", value="path", inherited=True),
+    Flag("namespace", "", "string", "Accepted; there is one namespace", hidden=True),
     Flag("noout", "", "bool", "Print no results", hidden=True),
     Flag("out", "", "string", "Write results to a file instead of standard output", value="file"),
+    Flag("pull-option", "", "list", "Accepted: pulls are always of whole layers", hidden=True),
     Flag("registries-conf", "", "string", "Another registries.conf (CONTAINERS_REGISTRIES_CONF)", value="path", hidden=True),
     Flag("remote", "r", "bool", "Work at a service instead of in this process"),
     Flag("root", "", "string", "Path to the folder that holds images, containers and the database", value="path", inherited=True),
@@ -48,6 +54,7 @@ GLOBAL_FLAGS = (
     Flag("tls-cert", "", "string", "Our certificate for the service (PEM)", value="path"),
     Flag("tls-key", "", "string", "The key of our certificate (PEM)", value="path"),
     Flag("tmpdir", "", "string", "Path to the folder for exit files and sockets", value="path", inherited=True),
+    Flag("trace", "", "bool", "Accepted: --log-level=trace traces", hidden=True),
     Flag("url", "", "string", "Work at the service here: unix://PATH, tcp://HOST:PORT, ssh://USER@HOST/PATH (CONTAINER_HOST)"),
     Flag("version", "v", "bool", "Show the version"),
 )  # fmt: skip
@@ -96,6 +103,7 @@ COMMANDS: dict[str, tuple[str, str, str]] = {
     "top": ("containers", "TOP", "Show the processes of a container"),
     "unmount": ("upkeep", "UNMOUNT", "Unmount the root file systems of containers"),
     "unpause": ("lifecycle", "UNPAUSE", "Let paused containers go on"),
+    "init": ("lifecycle", "INIT", "Make containers ready for a start"),
     "untag": ("images", "UNTAG", "Take names away from an image"),
     "unshare": ("care", "UNSHARE", "Run a command in this user's namespace"),
     "update": ("upkeep", "UPDATE", "Change the settings of a container"),
@@ -115,7 +123,7 @@ COMMANDS["container exists"] = ("containers", "EXISTS", "Check if a container ex
 COMMANDS["container clone"] = ("upkeep", "CLONE", "Make a container like another one")
 COMMANDS["container checkpoint"] = ("checkpoint", "CHECKPOINT", "Freeze running containers into files")
 COMMANDS["container restore"] = ("checkpoint", "RESTORE", "Let containers go on from their checkpoints")
-COMMANDS["container init"] = ("lifecycle", "INIT", "Make containers ready for a start")
+COMMANDS["container init"] = COMMANDS["init"]
 COMMANDS["container runlabel"] = ("runlabel", "RUNLABEL", "Run the command in an image's label")
 COMMANDS["container prune"] = ("upkeep", "PRUNE", "Remove all containers that do not run")
 _OBJECTS = {
@@ -214,6 +222,7 @@ COMMANDS["system migrate"] = ("care", "MIGRATE", "Stop all containers, and let a
 COMMANDS["system migrate-from"] = ("migrate_from", "MIGRATE_FROM", "Take over what Podman or Docker has")
 COMMANDS["system reset"] = ("care", "RESET", "Remove everything")
 COMMANDS["system events"] = COMMANDS["events"]
+COMMANDS["system unshare"] = COMMANDS["unshare"]
 COMMANDS["system info"] = COMMANDS["info"]
 
 GROUPS = {
@@ -266,6 +275,8 @@ def check_globals(options: Args) -> None:
     for name, variable in (("config", "DOCKER_CONFIG"), ("registries_conf", "CONTAINERS_REGISTRIES_CONF")):
         if given[name]:
             os.environ[variable] = given[name]
+    if options.db_backend not in ("", "sqlite"):
+        raise UsageError(f"--db-backend {options.db_backend!r}: the database is sqlite", hint="leave it out")
     if options.ssh not in ("native", "golang"):
         raise UsageError(f"--ssh {options.ssh!r}: not one of native, golang")
     if options.log_level not in LOG_LEVELS:

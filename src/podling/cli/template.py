@@ -24,7 +24,48 @@ class TemplateError(InvalidInput):
 
 
 class Fields(dict):  # type: ignore[type-arg]
-    """A dict whose keys are the fields of a struct: asking for another one is an error, as it is in Go."""
+    """A dict whose keys are the fields of a struct: asking for another one is an error, as it is in Go. `embedded` names the
+    structs in it whose fields are its own: `.ListContainer.Names` is `.Names`; `aliases` are further names of fields; `document` is
+    what JSON has of it, where that is something else."""
+
+    embedded: tuple[str, ...] = ()
+    aliases: dict[str, str] = {}
+    document: dict[str, Any] | Callable[[], dict[str, Any]] | None = None
+
+
+class Value:
+    """A value with methods."""
+
+    def field(self, name: str) -> Any:
+        """A method without parameters has been called, one with parameters is a function.
+
+        Raises:
+            TemplateError: there is no such method.
+        """
+        raise NotImplementedError
+
+    def plain(self) -> Any:
+        """What JSON has of it."""
+        raise NotImplementedError
+
+
+class Title(str):
+    """A column's title: whatever is done with a value, its title stays one."""
+
+    titles: Headers
+
+    def field(self, name: str) -> Title:
+        """The title of a field of it where that has one: `.ListContainer.Names`; else of `.Created.Format` that of `.Created`."""
+        return self if name not in self.titles and self in self.titles.values() else self.titles.title(name)
+
+
+class Headers(dict):  # type: ignore[type-arg]
+    """Column titles by field; a field without a title of its own is its name in capitals."""
+
+    def title(self, name: str) -> Title:
+        title = Title(self[name] if name in self else name.upper())
+        title.titles = self
+        return title
 
 
 _MISSING = object()
@@ -215,10 +256,13 @@ class _Parser:
         elif kind == "char":
             node = ("value", ord(_unquote(text)[0]))
         elif kind == "number":
-            node = (
-                "value",
-                float(text) if any(c in text for c in ".eE") and not text.lower().startswith("0x") else int(text, 0),
-            )
+            try:
+                is_float = any(c in text for c in ".eE") and not text.lower().startswith("0x")
+                node = ("value", float(text) if is_float else int(text, 0))
+            except ValueError:
+                raise TemplateError(
+                    f"template: bad number syntax: {text!r}", hint="text is written in quotes"
+                ) from None
         elif kind == "field":
             node = ("field", ("dot",), text[1:].split("."))
         elif kind == "variable":
@@ -368,10 +412,10 @@ class _Run:
         else:
             value = self._operand(node[1], dot)
             for name in node[2]:
-                value = _field(value, name)
+                value = _field(value() if callable(value) else value, name)
         if callable(value):
             return value(*(call_with or ()))
-        if call_with:
+        if call_with and not isinstance(value, Title):
             raise TemplateError("template: arguments for a value that takes none")
         return value
 
@@ -383,7 +427,16 @@ class _Run:
 
 
 def _field(value: Any, name: str) -> Any:
+    if isinstance(value, Headers):
+        return value.title(name)
+    if isinstance(value, Title):
+        return value.field(name)
+    if isinstance(value, Value):
+        return value.field(name)
     if isinstance(value, Fields):
+        if name in value.embedded:
+            return value
+        name = value.aliases.get(name, name)
         if name not in value:
             raise TemplateError(f"template: can't evaluate field {name}", hint=_suggest(name, list(value)))
         return value[name]
@@ -435,6 +488,10 @@ def to_json(value: Any) -> str:
     import json
 
     def plain(item: Any) -> Any:
+        if isinstance(item, Value):
+            return item.plain()
+        if isinstance(item, Fields) and item.document is not None:
+            return plain(item.document() if callable(item.document) else item.document)
         if isinstance(item, dict):
             return {key: plain(inner) for key, inner in item.items() if not callable(inner)}
         if isinstance(item, list | tuple):

@@ -174,6 +174,11 @@ def home_folder(uid: int) -> str:
     return os.environ.get("HOME") or pwd.getpwuid(uid).pw_dir
 
 
+def service_address(uid: int) -> str:
+    """Where a service of this user listens that is told nothing, and where clients look for it."""
+    return f"unix://{runtime_folder(uid)}/podman/podman.sock" if uid else "unix:///run/podman/podman.sock"
+
+
 def runtime_folder(uid: int) -> str:
     """Where a user's run-time files lie: $XDG_RUNTIME_DIR, /run/user/UID, or a folder of our own below /tmp.
 

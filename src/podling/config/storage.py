@@ -182,6 +182,12 @@ def load() -> StorageConf:
     return _loaded
 
 
+def main_file() -> str:
+    """The path of the file that decides, whether it is there or not."""
+    paths = _paths()
+    return paths[-1] if paths else _own_path() or _FILES[0]
+
+
 def forget() -> None:
     """Read the file again next time."""
     global _loaded

@@ -75,6 +75,7 @@ def build_config(
         cdi_devices=_cdi_devices(ctx, options),
         chroot_dirs=[_chroot_dir(path) for path in options.chrootdirs],
         shm_size_systemd=size(options.shm_size_systemd, "--shm-size-systemd") if options.shm_size_systemd else 0,
+        init_type=options.init_ctr,
         sdnotify=_sdnotify(options),
         sdnotify_socket=os.environ.get("NOTIFY_SOCKET", ""),
         attach=[stream.lower() for stream in options.attach],

@@ -84,6 +84,11 @@ class Container:
             self._config = ContainerConfig.from_json(json.loads(self.document))
         return self._config
 
+    @property
+    def init_type(self) -> str:
+        """ "always" or "once" for an init container of a pod, else ""; cheap for all others."""
+        return self.config.init_type if '"init_type"' in self.document else ""
+
     def tell(self, tx: Transaction, action: str, **attributes: str) -> None:
         """Record an event: with the container's labels, and its pod's id."""
         from podling.oci import json

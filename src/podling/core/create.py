@@ -64,6 +64,8 @@ def _claim(path: str) -> str:
 def _create(ctx: Context, options: CreateOptions, made_with: pods.Pod | None = None) -> Container:
     if made_with is None:
         options = defaults.applied(options)
+    if options.init_ctr:
+        pods.check_init(options)
     pod = pods.of_options(ctx, options) if options.pod or options.pod_id_file else None
     if options.name:
         check_name(options.name)

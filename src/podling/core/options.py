@@ -154,6 +154,8 @@ class CreateOptions(Record):
     #: name or id of a pod, or new:NAME
     pod: str = ""
     pod_id_file: str = ""
+    #: always or once: it runs, to its end, before the others when its pod is started
+    init_ctr: str = ""
     userns: str = ""
     uidmap: list[str] = []
     gidmap: list[str] = []

@@ -30,6 +30,8 @@ class Member(Record):
     status: str
     restarts: int = 0
     infra: bool = False
+    #: an init container: its end says nothing of the pod's state
+    init: bool = False
 
 
 class PodSummary(Record):
@@ -51,11 +53,14 @@ def summary(ctx: Context, pod: Pod) -> PodSummary:
     """A pod with the states of its containers."""
     found = pods.members(ctx, pod)
     listed = [
-        Member(id=c.id, name=c.name, status=c.truth()[0], restarts=c.restarts, infra=bool(c.infra)) for c in found
+        Member(
+            id=c.id, name=c.name, status=c.truth()[0], restarts=c.restarts, infra=bool(c.infra), init=bool(c.init_type)
+        )
+        for c in found
     ]
     infra = next((container for container in found if container.infra), None)
     return PodSummary(
-        id=pod.id, name=pod.name, status=pods.state_of([member.status for member in listed]), created=pod.created,
+        id=pod.id, name=pod.name, status=pods.state_of([member.status for member in listed if not member.init]), created=pod.created,
         labels=pod.labels, infra=infra.id if infra else "", networks=_networks(infra), share=pod.share,
         cgroup=pods.group_of(ctx, pod), containers=listed,
     )  # fmt: skip

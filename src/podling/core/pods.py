@@ -13,7 +13,7 @@ from podling.core import parse
 from podling.core.containers import Container, every
 from podling.core.names import random_name
 from podling.core.options import CreateOptions, PodOptions
-from podling.errors import AmbiguousName, Conflict, InvalidInput, NameInUse, NoSuchPod, PodlingError
+from podling.errors import AmbiguousName, Conflict, InvalidInput, NameInUse, NoSuchPod, PodlingError, WrongState
 from podling.oci import json
 from podling.oci.record import Record
 from podling.oci.reference import is_hex
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 SHARED = ("cgroup", "ipc", "net", "pid", "user", "uts")
 EXIT_POLICIES = ("continue", "stop")
+INIT_TYPES = ("always", "once")
 _NETWORK_FLAGS = (
     "ip",
     "ip6",
@@ -321,6 +322,8 @@ def of_options(ctx: Context, options: CreateOptions) -> Pod:
             setattr(options, field, getattr(blank, field))
         name = made.id
     pod = find(ctx, name)
+    if options.init_ctr:
+        _refuse_late_init(ctx, pod)
     infra = infra_of(ctx, pod)
     if infra and "net" in pod.share:
         blank = CreateOptions(image="")
@@ -334,11 +337,34 @@ def of_options(ctx: Context, options: CreateOptions) -> Pod:
             )
     if infra:
         _share(infra, pod, options)
-    if pod.restart and not options.restart and not options.rm:
+    if pod.restart and not options.restart and not options.rm and not options.init_ctr:
         options.restart = pod.restart
     if not options.cgroup_parent and options.cgroups != "disabled":
         options.cgroup_parent = group_of(ctx, pod)
     return pod
+
+
+def check_init(options: CreateOptions) -> None:
+    """What can be said of --init-ctr without a look at the pod.
+
+    Raises:
+        InvalidInput.
+    """
+    if options.init_ctr not in INIT_TYPES:
+        raise InvalidInput(f"--init-ctr {options.init_ctr!r}: init-ctr value must be {' or '.join(INIT_TYPES)}")
+    if not (options.pod or options.pod_id_file):
+        raise InvalidInput("--init-ctr needs --pod: must specify pod value with init-ctr", hint="--pod NAME")
+    if options.restart not in ("", "no"):
+        raise InvalidInput(
+            f"--init-ctr and --restart={options.restart} exclude each other: an init container runs to its end"
+        )
+
+
+def _refuse_late_init(ctx: Context, pod: Pod) -> None:
+    if any(container.is_alive for container in members(ctx, pod) if not container.infra):
+        raise WrongState(
+            f"pod {pod.name} is running: cannot add init-ctr to a running pod", hint=f"podling pod stop {pod.name}"
+        )
 
 
 def _share(infra: Container, pod: Pod, options: CreateOptions) -> None:
@@ -404,14 +430,37 @@ def _joined(config: ContainerConfig) -> set[str]:
 
 # -- its ups and downs
 def start(ctx: Context, pod: Pod) -> None:
-    """Start all containers of a pod that do not run, those first that others require.
+    """Start all containers of a pod that do not run, those first that others require; before them its init containers, one
+    after another to their ends, unless something of the pod runs.
 
     Raises:
-        PodlingError: of the first one that could not be started; the others are started all the same.
+        PodlingError: of the first one that could not be started; the others are started all the same. When an init container
+            fails, nothing after it is started.
     """
     from podling.core import lifecycle
 
-    _each(ctx, pod, lifecycle.start, "start")
+    everyone = members(ctx, pod)
+    if not any(container.is_alive for container in everyone if not container.infra):
+        for container in everyone:
+            if container.init_type:
+                _run_init(container)
+    _each(ctx, pod, lambda container: None if container.init_type else lifecycle.start(container), "start")
+
+
+def _run_init(container: Container) -> None:
+    """Run an init container to its end; one that is for once goes with it."""
+    from podling.core import lifecycle, removal
+
+    lifecycle.start(container)
+    code = lifecycle.wait(container.ctx, container.id, [], 0, settle=True)
+    if code:
+        raise PodlingError(
+            f"init container {container.name} exited with code {code}",
+            hint=f"podling logs {container.name} may say why",
+        )
+    if container.init_type == "once":
+        container.load()
+        removal.remove_one(container, force=True, volumes=True)
 
 
 def _each(ctx: Context, pod: Pod, action: Callable[[Container], None], event: str, *, last_first: bool = False) -> None:
@@ -559,7 +608,7 @@ def member_ended(container: Container) -> None:
     if row is None:
         return
     pod = _pod(row)
-    if pod.exit_policy != "stop":
+    if pod.exit_policy != "stop" or container.init_type:
         return
     chosen = members(ctx, pod)
     if any(other.is_alive for other in chosen if not other.infra and other.key != container.key):

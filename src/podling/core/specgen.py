@@ -103,6 +103,7 @@ def of_container(config: ContainerConfig, suffix: str = "") -> dict[str, Any]:
         "timezone": config.timezone,
         "init": config.init,
         "init_path": config.init_path,
+        "init_container_type": config.init_type,
         "systemd": "always" if config.systemd else "false",
         "sdnotifyMode": config.sdnotify,
         "cgroup_parent": config.cgroup_parent,

@@ -208,6 +208,8 @@ class ContainerConfig(Record):
     systemd: bool = False
     shm_size_systemd: int = 0
     #: container, conmon, healthy or ignore
+    #: "always" or "once": an init container of its pod
+    init_type: str = ""
     sdnotify: str = "container"
     #: systemd's socket for notifications when it was created; who starts it may have another
     sdnotify_socket: str = ""

@@ -56,6 +56,7 @@ def container(body: dict[str, Any]) -> CreateOptions:
         tz=spec.text("timezone"),
         init=spec.flag("init"),
         init_path=spec.text("init_path"),
+        init_ctr=spec.text("init_container_type"),
         systemd=spec.text("systemd") or "true",
         sdnotify=spec.text("sdnotifyMode") or "container",
         cgroup_parent=spec.text("cgroup_parent"),

@@ -82,7 +82,7 @@ def _list(app: App, args: Args) -> int:
         for c in found
     ]  # fmt: skip
     if args.format:
-        print_rows(app, args.format, rows, _HEADERS)
+        print_rows(app, args.format, rows, _HEADERS, shape="connection")
         return 0
     lines = [
         [str(row[key]).lower() if isinstance(row[key], bool) else str(row[key]) for key in _HEADERS] for row in rows

@@ -6,7 +6,7 @@ import time
 
 from podling.cli.command import Command
 from podling.cli.flags import Flag, UsageError
-from podling.cli.output import Format, human_size, local_time, print_rows, table
+from podling.cli.output import WHOLE, Format, human_size, local_time, print_rows, table, view
 from podling.engine import shapes
 from podling.engine.catalogue import images as ops
 from podling.engine.shapes import ago
@@ -86,7 +86,8 @@ def _fields(image: Image, repository: str, tag: str, args: Args, now: int) -> di
         "Names": image.names, "RepoTags": image.names, "Dangling": not image.names, "ReadOnly": bool(image.shelf),
         "History": ", ".join(image.past_names), "Containers": image.containers, "IsManifestList": image.kind == "index",
         "ParentId": "", "RepoDigests": [f"{name.rpartition(':')[0]}@{image.manifest_digest}" for name in image.names],
-        "SharedSize": "0B",
+        "SharedSize": "0B", "IsDangling": not image.names, "IsReadOnly": bool(image.shelf),
+        "ImageSummary": lambda: view(shapes.image(image), "image row"), WHOLE: lambda: shapes.image(image),
         "Os": image.platform.split("/")[0], "Arch": (image.platform.split("/") + [""])[1],
     }  # fmt: skip
 
@@ -149,6 +150,7 @@ def _history(app: App, args: Args) -> int:
                 "ID": id, "Created": ago(created, now) if args.human else step["created"], "CreatedSince": ago(created, now),
                 "CreatedAt": step["created"], "CreatedBy": by, "Comment": step["comment"], "Tags": step["tags"],
                 "Size": human_size(step["size"]) if args.human else str(step["size"]),
+                WHOLE: step, "ImageHistoryLayer": lambda step=step: view(step, "history"),
             }
         )  # fmt: skip
     if args.quiet:

@@ -13,23 +13,6 @@ if TYPE_CHECKING:
     from podling.cli.app import App
     from podling.cli.flags import Args
 
-#: fields that are maps with the user's keys, not structs
-_MAPS = frozenset(
-    "Labels Annotations Ports PortBindings Networks Data ExposedPorts Volumes Tmpfs DriverOpts IPAMConfig".split()
-)
-
-
-def _struct(value: Any, name: str = "") -> Any:
-    """A document for templates: unknown fields are errors, unknown keys of maps are not."""
-    from podling.cli.template import Fields
-
-    if isinstance(value, dict):
-        inner = {key: _struct(item, key) for key, item in value.items()}
-        return inner if name in _MAPS else Fields(inner)
-    if isinstance(value, list):
-        return [_struct(item) for item in value]
-    return value
-
 
 def _one(app: App, name: str, kind: str, size: bool) -> dict[str, Any]:
     """A container's document, or an image's."""
@@ -76,12 +59,13 @@ def _inspect(kind: str) -> Any:
 
 def _show(app: App, format: str, found: list[dict[str, Any]]) -> None:
     if format and format.strip() not in ("json", "{{json}}"):
+        from podling.cli import structs
         from podling.cli.output import Format
         from podling.cli.template import compile
 
         template = compile(Format(format).text)
         for document in found:
-            app.out(template.render(_struct(document)))
+            app.out(template.render(structs.view(document, "container" if "State" in document else "image")))
         return
     from podling.oci import json
 

@@ -177,12 +177,9 @@ def _artifact_ls(app: App, args: Args) -> int:
 
 def _artifact_inspect(app: App, args: Args) -> int:
     item: Artifact = app.engine.call(ops.InspectArtifact(name=args.rest[0]))
-    document = {
-        "Manifest": item.manifest, "Name": item.name, "Digest": item.digest, "TotalSizeBytes": item.size,
-        "Artifact": {"Manifest": item.manifest, "Name": item.name, "Digest": item.digest},
-    }  # fmt: skip
+    document = {"Manifest": item.manifest, "Name": item.name, "Digest": item.digest, "TotalSizeBytes": item.size}
     if args.format and not Format(args.format).is_json:
-        print_rows(app, args.format, [document], {})
+        print_rows(app, args.format, [document], {}, shape="artifact")
         return 0
     app.out(json.pretty({key: document[key] for key in ("Manifest", "Name", "Digest")}, 5))
     return 0

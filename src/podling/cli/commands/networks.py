@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from podling.cli.command import Command
 from podling.cli.flags import Flag, UsageError
-from podling.cli.output import Format, print_rows, table
+from podling.cli.output import WHOLE, Format, print_rows, table
 from podling.engine.catalogue import networks as ops
 
 TYPE_CHECKING = False
@@ -18,6 +18,8 @@ _HEADERS = {"ID": "NETWORK ID", "Name": "NAME", "Driver": "DRIVER"}
 
 
 def _create(app: App, args: Args) -> int:
+    if args.macvlan:
+        args.__dict__.update(driver="macvlan", opt=[*args.opt, f"parent={args.macvlan}"])
     app.out(
         app.engine.call(
             ops.CreateNetwork(
@@ -39,9 +41,9 @@ def _fields(network: dict[str, Any], *, truncate: bool) -> dict[str, Any]:
         "DNSEnabled": network.get("dns_enabled", False), "IPv6Enabled": network.get("ipv6_enabled", False),
         "Internal": network.get("internal", False), "NetworkInterface": network.get("network_interface", ""),
         "Options": network.get("options") or {}, "Routes": network.get("routes") or [],
-        "Subnets": [{"Subnet": item["subnet"], "Gateway": item.get("gateway", "")} for item in network.get("subnets") or ()],
+        "Subnets": network.get("subnets") or [],
         "NetworkDNSServers": network.get("network_dns_servers") or [], "IPAMOptions": network.get("ipam_options") or {},
-        "Containers": network.get("containers") or {},
+        "Containers": network.get("containers") or {}, WHOLE: network,
     }  # fmt: skip
 
 
@@ -56,21 +58,13 @@ def _ls(app: App, args: Args) -> int:
         return 0
     rows = [_fields(network, truncate=not args.no_trunc) for network in found]
     if args.format:
-        print_rows(app, args.format, rows, _HEADERS, heading=not args.noheading)
+        print_rows(app, args.format, rows, _HEADERS, heading=not args.noheading, shape="network")
         return 0
     heading = [] if args.noheading else [list(_HEADERS.values())]
     lines = [*heading, *([row[column] for column in _HEADERS] for row in rows)]
     if lines:
         app.out(table(lines))
     return 0
-
-
-def _members(network: dict[str, Any]) -> dict[str, Any]:
-    """The containers on a network, with the names that templates use."""
-    return {
-        id: {**member, "Name": member["name"], "Interfaces": member["interfaces"]}
-        for id, member in network["containers"].items()
-    }
 
 
 def _inspect(app: App, args: Args) -> int:
@@ -84,12 +78,7 @@ def _inspect(app: App, args: Args) -> int:
         except NotFound as error:
             errors.append(error)
     if args.format and not Format(args.format).is_json:
-        print_rows(
-            app,
-            args.format,
-            [{**_fields(item, truncate=False), **item, "Containers": _members(item)} for item in found],
-            {},
-        )
+        print_rows(app, args.format, [{**_fields(item, truncate=False), **item} for item in found], {}, shape="network")
     else:
         from podling.oci import json
 
@@ -163,6 +152,7 @@ CREATE = Command(
     Flag("ipam-driver", "", "string", "Who gives out addresses: host-local, dhcp or none"),
     Flag("ipv6", "", "bool", "Add an IPv6 subnet"),
     Flag("label", "", "list", "Add a label (KEY=VALUE)"),
+    Flag("macvlan", "", "string", "The same as --driver=macvlan --opt=parent=INTERFACE", hidden=True),
     Flag("opt", "o", "list", "Option of the driver, such as mtu=1400, vlan=5, isolate=true"),
     Flag("route", "", "list", "Add a route (DESTINATION,GATEWAY[,METRIC])"),
     Flag("subnet", "", "list", "Subnet, such as 10.5.0.0/24"),

@@ -8,7 +8,7 @@ import time
 from podling.cli.command import Command
 from podling.cli.commands.run import CREATE_FLAGS
 from podling.cli.flags import Flag, UsageError
-from podling.cli.output import Format, table
+from podling.cli.output import WHOLE, Format, table, view
 from podling.engine import shapes
 from podling.engine.catalogue import containers as container_ops
 from podling.engine.catalogue import pods as ops
@@ -164,11 +164,11 @@ def _inspect(app: App, args: Args) -> int:
     if not args.format or Format(args.format).is_json:
         app.out(json.pretty(documents, 5))
         return 0
-    from podling.cli.template import Fields, compile
+    from podling.cli.template import compile
 
-    template = compile(args.format)
+    template = compile(Format(args.format).text)
     for document in documents:
-        app.out(template.render(Fields({**document, "ID": document["Id"]})))
+        app.out(template.render(view(document, "pod")))
     return 0
 
 
@@ -190,6 +190,8 @@ def _fields(pod: PodSummary, args: Args, now: int) -> dict[str, Any]:
         "Networks": ",".join(pod.networks), "Labels": pod.labels, "Restarts": sum(c.restarts for c in pod.containers),
         "ContainerIds": ",".join(short(c.id) for c in pod.containers), "ContainerNames": ",".join(c.name for c in pod.containers),
         "ContainerStatuses": ",".join(c.status for c in pod.containers), "Namespace": ",".join(pod.share),
+        "Containers": lambda: view(shapes.pod(pod), "pod row")["Containers"],
+        "ListPodsReport": lambda: view(shapes.pod(pod), "pod row"), WHOLE: lambda: shapes.pod(pod),
     }  # fmt: skip
 
 

@@ -6,7 +6,7 @@ import time
 
 from podling.cli.command import Command
 from podling.cli.flags import Flag, UsageError
-from podling.cli.output import Format, human_size, table
+from podling.cli.output import WHOLE, Format, human_size, table
 from podling.engine import shapes
 from podling.engine.shapes import ago, status_text
 
@@ -118,6 +118,37 @@ def _show_namespaces(app: App, args: Args, items: list[ContainerSummary]) -> Non
         app.out(table(rows))
 
 
+#: as the struct in a row names them
+_NAMESPACES_OF = {
+    "Cgroup": "cgroup",
+    "IPC": "ipc",
+    "MNT": "mnt",
+    "NET": "net",
+    "PIDNS": "pid",
+    "User": "user",
+    "UTS": "uts",
+}
+
+
+def _time(nanoseconds: int) -> Any:
+    from podling.cli.gotime import Time
+
+    return Time(nanoseconds).local()
+
+
+def _whole(app: App, item: ContainerSummary, now: int) -> Any:
+    """`.ListContainer`: the row as JSON has it."""
+    from podling.cli import structs
+
+    (found,) = app.engine.containers.list(all=True, filters=[f"id={item.id}"], size=item.size >= 0, details=True)
+    namespaces = {kind: _namespace(item.pid, file) for kind, file in _NAMESPACES_OF.items()}
+    document = {**shapes.container(found, now), "Namespaces": namespaces}
+    own = {name: _namespace(item.pid, file) for name, file in _NAMESPACES}
+    made = structs.view({**document, **own, "Created": _time(item.created)}, "container row")
+    made.document = document
+    return made
+
+
 def _namespace(pid: int, kind: str) -> str:
     import os
 
@@ -161,6 +192,9 @@ def _fields(app: App, args: Args, item: ContainerSummary, now: int) -> dict[str,
             details.append(app.engine.containers.get(item.id).inspect())
         return details[0]
 
+    def whole() -> Any:
+        return _whole(app, item, now)
+
     return {
         "ID": id,
         "Id": item.id,
@@ -171,7 +205,7 @@ def _fields(app: App, args: Args, item: ContainerSummary, now: int) -> dict[str,
         "Command": _command(item, short),
         "CreatedHuman": ago(item.created, now),
         "RunningFor": ago(item.created, now),
-        "Created": ago(item.created, now),
+        "Created": lambda: _time(item.created),
         "CreatedAt": local_time(item.created),
         "Status": status_text(item, now),
         "State": item.status,
@@ -191,6 +225,15 @@ def _fields(app: App, args: Args, item: ContainerSummary, now: int) -> dict[str,
         "Restarts": item.restarts,
         "Mounts": lambda: ",".join(mount["Destination"] for mount in inspect()["Mounts"]),
         "Networks": lambda: ",".join(inspect()["NetworkSettings"].get("Networks", ())),
+        "ExposedPorts": lambda: ", ".join(inspect()["Config"].get("ExposedPorts") or ()),
+        "CIDFile": lambda: inspect()["HostConfig"]["ContainerIDFile"],
+        "Namespaces": lambda: {kind: _namespace(item.pid, file) for kind, file in _NAMESPACES_OF.items()},
+        **{
+            name: lambda file=file: _namespace(item.pid, file)
+            for name, file in (*_NAMESPACES, ("Cgroup", "cgroup"), ("User", "user"))
+        },
+        "ListContainer": whole,
+        WHOLE: lambda: whole().document,
     }
 
 

@@ -343,6 +343,12 @@ CREATE = Command(
     "Creates a container from an image and prints its id; `podling start` starts it.",
     *CREATE_FLAGS,
     Flag("attach", "a", "slice", "Streams that a client is to join: stdin, stdout, stderr"),
+    Flag(
+        "init-ctr",
+        "",
+        "string",
+        "Run to its end before the rest of its pod, with every start of the pod (always) or once",
+    ),
     least=1,
     stop_at_argument=True,
     examples=(

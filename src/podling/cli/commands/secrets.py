@@ -91,7 +91,7 @@ def _inspect(app: App, args: Args) -> int:
         for document in documents:
             app.out(_pretty(document))
     elif args.format and not Format(args.format).is_json:
-        print_rows(app, args.format, documents, {})
+        print_rows(app, args.format, documents, {}, shape="secret")
     elif documents or not errors:
         from podling.oci import json
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from podling.cli.command import Command
 from podling.cli.flags import Flag, UsageError
 from podling.config import containers
+from podling.config.settings import service_address
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,15 +15,6 @@ if TYPE_CHECKING:
     from podling.cli.flags import Args
 
 _TIME = "5"
-
-
-def default_address(uid: int) -> str:
-    """Where a service listens that is told nothing, and where clients look for it."""
-    if not uid:
-        return "unix:///run/podman/podman.sock"
-    from podling.config.settings import runtime_folder
-
-    return f"unix://{runtime_folder(uid)}/podman/podman.sock"
 
 
 def _service(app: App, args: Args) -> int:
@@ -41,7 +33,7 @@ def _service(app: App, args: Args) -> int:
         raise UsageError(f"--time {args.time!r} is not a number of seconds") from None
     if idle < 0:
         raise UsageError("--time must not be negative", hint="0 keeps the service up")
-    address = args.rest[0] if args.rest else default_address(os.geteuid())
+    address = args.rest[0] if args.rest else service_address(os.geteuid())
     if address.startswith("/"):
         address = f"unix://{address}"
     if app.options.remote or app.options.url or app.options.connection:
@@ -64,7 +56,7 @@ def _dial(app: App, args: Args) -> int:
     sock = socket.socket(socket.AF_UNIX)
     try:
         try:
-            sock.connect(default_address(os.geteuid()).removeprefix("unix://"))
+            sock.connect(service_address(os.geteuid()).removeprefix("unix://"))
         except OSError:
             with (
                 tempfile.TemporaryDirectory(prefix="podling-dial-") as folder,

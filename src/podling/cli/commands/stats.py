@@ -7,7 +7,8 @@ import time
 
 from podling.cli.command import Command
 from podling.cli.flags import Flag, UsageError
-from podling.cli.output import Format, human_size, table
+from podling.cli.output import WHOLE, Format, human_size, table, view
+from podling.engine import shapes
 from podling.engine.catalogue import containers as ops
 
 TYPE_CHECKING = False
@@ -69,7 +70,10 @@ _POD_COLUMNS = ("Pod", "CID", "Name", "CPUPerc", "MemUsage", "MemPerc", "NetIO",
 
 def show_pods(batch: list[Sample], owner: dict[str, str], format: str) -> str:
     """`pod stats`: samples with the pods that they belong to (container's id to pod's id)."""
-    rows = [{**_fields(sample), "Pod": owner[sample.id][:12], "CID": sample.id[:12]} for sample in batch]
+    rows: list[dict[str, Any]] = [
+        {**_fields(sample), "Pod": owner[sample.id][:12], "CID": sample.id[:12], "Mem": f"{sample.memory_percent:.2f}%"}
+        for sample in batch
+    ]
     headers = {**_HEADERS, "Pod": "POD", "CID": "CID"}
     if format and Format(format).is_json:
         from podling.oci import json
@@ -117,7 +121,8 @@ def _fields(sample: Sample, *, whole: bool = False) -> dict[str, Any]:
         "AvgCPU": sample.average_percent, "MemUsageBytes": f"{sample.memory}B / {sample.memory_limit}B",
         "MemLimit": sample.memory_limit, "BlockInput": sample.block_read, "BlockOutput": sample.block_written,
         "PIDs": sample.processes, "Up": _seconds(sample.cpu), "Duration": sample.uptime, "CPUNano": sample.cpu,
-        "CPUSystemNano": sample.cpu_system, "SystemNano": time.time_ns(), "PerCPU": [],
+        "CPUSystemNano": sample.cpu_system, "SystemNano": time.time_ns(), "PerCPU": [], "Network": lambda: shapes.sample(sample)["Network"],
+        "ContainerStats": lambda: view(shapes.sample(sample), "stats row"), WHOLE: lambda: shapes.sample(sample),
     }  # fmt: skip
 
 

@@ -79,7 +79,7 @@ def _fields(event: Event) -> dict[str, Any]:
     )  # fmt: skip
 
 
-def _print_document(app: App, document: dict[str, Any], format: str) -> None:
+def _print_document(app: App, document: dict[str, Any], format: str, shape: str) -> None:
     from podling.cli.output import Format
 
     wanted = Format(format)
@@ -88,33 +88,16 @@ def _print_document(app: App, document: dict[str, Any], format: str) -> None:
 
         app.out(json.pretty(document, 2))
         return
+    from podling.cli.structs import view
     from podling.cli.template import compile
 
-    app.out(compile(wanted.text).render(_struct(document)))
-
-
-#: Go field names that are not the JSON name with a capital letter
-_GO_NAMES = {
-    "cgroupVersion": "CgroupsVersion", "cpus": "CPUs", "idMappings": "IDMappings", "ociRuntime": "OCIRuntime", "os": "OS", "dns": "DNS",
-    "uidmap": "UIDMap", "gidmap": "GIDMap", "apparmorEnabled": "AppArmorEnabled", "seccompEnabled": "SECCOMPEnabled",
-    "seccompProfilePath": "SECCOMPProfilePath", "selinuxEnabled": "SELinuxEnabled",
-}  # fmt: skip
-
-
-def _struct(value: Any) -> Any:
-    """Fields by their JSON names, and with a capital first letter as Go templates have them."""
-    from podling.cli.template import Fields
-
-    if isinstance(value, dict):
-        inner = {key: _struct(item) for key, item in value.items()}
-        return Fields({**inner, **{_GO_NAMES.get(key, key[:1].upper() + key[1:]): item for key, item in inner.items()}})
-    return [_struct(item) for item in value] if isinstance(value, list) else value
+    app.out(compile(wanted.text).render(view(document, shape)))
 
 
 def _info(app: App, args: Args) -> int:
     document = app.engine.system.info()
     if args.format:
-        _print_document(app, document, args.format)
+        _print_document(app, document, args.format, "info")
     else:
         app.out("\n".join(_yaml(document)))
     return 0
@@ -141,15 +124,19 @@ def _scalar(value: Any) -> str:
         return "null"
     if isinstance(value, bool):
         return "true" if value else "false"
-    if value == "" and isinstance(value, str):
-        return '""'
+    if isinstance(value, str) and (value in ("", "true", "false", "null") or value.replace(".", "", 1).isdigit()):
+        return f'"{value}"'
     return "{}" if value == {} else "[]" if value == [] else str(value)
 
 
 def _version(app: App, args: Args) -> int:
     document = app.engine.system.version()
     if args.format:
-        _print_document(app, document, args.format)
+        from podling.cli.output import Format
+
+        if not Format(args.format).is_json:
+            document = {"Server": document["Client"], **document}  # without a service, we are the server
+        _print_document(app, document, args.format, "version")
         return 0
     client = document["Client"]
     rows = [("Client", "Podling Engine"), ("Version", client["Version"]), ("API Version", client["APIVersion"])]
@@ -182,6 +169,7 @@ EVENTS = Command(
 )
 INFO = Command(
     _info, "[options]", "Shows information about host, store and engine.",
+    Flag("debug", "D", "bool", "Accepted: everything is always shown", hidden=True),
     Flag("format", "f", "string", 'Print as JSON ("json") or with a Go template'), most=0, examples=("info", "info -f '{{.Host.Kernel}}'"),
 )  # fmt: skip
 VERSION = Command(

@@ -34,13 +34,11 @@ def _ls(app: App, args: Args) -> int:
         if found:
             app.out("\n".join(volume.name for volume in found))
         return 0
-    rows = [
-        {"Anonymous": False, "UID": 0, "GID": 0, "Status": {}, "Timeout": 0, "StorageID": "", **shapes.volume(volume)} for volume in found
-    ]  # fmt: skip
     if args.format and Format(args.format).is_json:
         print_rows(app, "json", [shapes.volume(volume) for volume in found], {})
     elif args.format:
-        print_rows(app, args.format, rows, _HEADERS, heading=not args.noheading)
+        rows = [shapes.volume(volume) for volume in found]
+        print_rows(app, args.format, rows, _HEADERS, heading=not args.noheading, shape="volume")
     elif found or not args.noheading:
         heading = [] if args.noheading else [["DRIVER", "VOLUME NAME"]]
         if found:
@@ -64,7 +62,7 @@ def _inspect(app: App, args: Args) -> int:
             errors.append(error)
     documents = [shapes.volume(volume) for volume in found]
     if args.format and not Format(args.format).is_json:
-        print_rows(app, args.format, documents, {})
+        print_rows(app, args.format, documents, {}, shape="volume")
     else:
         from podling.oci import json
 
