@@ -391,3 +391,18 @@ def test_pod_clones(podling: Podling, tmp_path: Path) -> None:
     assert podling.ok("exec", member, "cat", "/proc/sys/net/ipv4/ip_default_ttl") == "77"
     assert podling("exec", member, "ls", "/shared/labels").returncode == 0
     assert podling("exec", member, "ls", "/dev/mine").returncode == 0
+
+
+def test_lists_may_be_written_with_commas(podling: Podling) -> None:
+    """As pflag's string slices."""
+    script = "cat /proc/sys/net/ipv4/ip_default_ttl /proc/sys/net/ipv4/tcp_retries1; ulimit -n; ulimit -c; grep -c web /etc/hosts"
+    out = podling.ok(
+        "run", "--rm", "--sysctl", "net.ipv4.ip_default_ttl=77,net.ipv4.tcp_retries1=4", "--ulimit", "nofile=99:99,core=0",
+        "--add-host", "web1:10.0.0.1,web2:10.0.0.2", IMAGE, "sh", "-c", script,
+    )  # fmt: skip
+    assert out.split() == ["77", "4", "99", "0", "2"]
+
+
+def test_when_an_image_is_fetched_is_a_word_of_its_own(podling: Podling) -> None:
+    assert podling.ok("run", "--rm", "--network=none", "--pull", "never", IMAGE, "echo", "hi") == "hi"
+    assert "flag needs an argument" in podling.fails(125, "run", "--pull")

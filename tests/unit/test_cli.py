@@ -45,6 +45,16 @@ def test_flags(argv: list[str], expected: dict[str, Any]) -> None:
     assert {key: getattr(args, key) for key in expected} == expected and args.rest == []
 
 
+def test_other_names_of_flags() -> None:
+    flags = (Flag("network", "", "list", ""), Flag("dns-option", "", "slice", ""), Flag("time", "t", "int", ""))
+    args = parse(["--net", "none", "--dns-opt=a,b", "--timeout", "3"], flags)
+    assert (args.network, args.dns_option, args.time) == (["none"], ["a", "b"], 3)
+    with pytest.raises(UsageError, match="unknown flag: --notruncate"):
+        parse(["--notruncate"], flags)
+    own = (Flag("timeout", "", "int", ""), Flag("time", "t", "int", ""))
+    assert parse(["--timeout=3"], own).timeout == 3, "a command's own flag comes first"
+
+
 def test_where_flags_end() -> None:
     assert parse(["a", "-a", "b"], FLAGS).rest == ["a", "b"]
     args = parse(["-t", "image", "-a", "--", "x"], FLAGS, stop_at_argument=True)

@@ -12,6 +12,15 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+#: older names and Docker's of long flags, where a command has the flag under the newer one
+_SYNONYMS = {
+    "dns-opt": "dns-option", "healthcheck-command": "health-cmd", "healthcheck-interval": "health-interval",
+    "healthcheck-retries": "health-retries", "healthcheck-start-period": "health-start-period", "healthcheck-timeout": "health-timeout",
+    "namespace": "ns", "net": "network", "notruncate": "no-trunc", "override-arch": "arch", "override-os": "os",
+    "override-variant": "variant", "purge": "rm", "storage": "external", "timeout": "time",
+}  # fmt: skip
+
+
 class UsageError(InvalidInput):
     """A command line that cannot be read; the message is followed by where to find help."""
 
@@ -145,7 +154,7 @@ def parse(
             break
         if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
-            flag, target = long.get(name), args
+            flag, target = long.get(name) or long.get(_SYNONYMS.get(name, "")), args
             if flag is None and outer:
                 flag, target = next((item for item in outer[0] if item.name == name and item.inherited), None), outer[1]
             if flag is None:

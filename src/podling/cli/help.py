@@ -24,7 +24,9 @@ def _flag_lines(flags: tuple[Flag, ...]) -> list[tuple[str, str]]:
         left = f"  -{flag.short}, --{flag.name}" if flag.short else f"      --{flag.name}"
         if flag.kind in _VALUES:
             left += f" {flag.value or _VALUES[flag.kind]}"
-        shown = "" if flag.default in (None, "", 0, 0.0, False) or flag.default == [] else f" (default {flag.default})"
+        shown = (
+            "" if flag.default in (None, "", 0, 0.0, False, -1) or flag.default == [] else f" (default {flag.default})"
+        )
         lines.append((left, flag.help + shown))
     return lines
 

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from podling.core.context import Context
 
-FILTERS = ("container", "event", "image", "label", "pod", "type", "volume", "network")
+FILTERS = ("container", "event", "image", "label", "pod", "type", "volume", "network", "status")
 _POLL_SECONDS = 0.1
 
 
@@ -104,6 +104,7 @@ def _matches(event: Event, wanted: dict[str, list[str]]) -> bool:
         "network": lambda v: event.type == "network" and event.name == v,
         "pod": lambda v: event.type == "pod" and (event.name == v or event.id.startswith(v)),
         "event": lambda v: event.action == v,
+        "status": lambda v: event.action == v,
         "type": lambda v: event.type == v,
         "label": lambda v: match_label(event.attributes, v),
         "label!": lambda v: not match_label(event.attributes, v),

@@ -65,7 +65,10 @@ def _default(app: App, args: Args) -> int:
     return 0
 
 
-_HEADERS = {"Name": "Name", "URI": "URI", "Identity": "Identity", "Default": "Default", "ReadWrite": "ReadWrite"}
+_HEADERS = {
+    name: name
+    for name in ("Name", "URI", "Identity", "TLSCA", "TLSCert", "TLSKey", "Default", "ReadWrite", "IsMachine")
+}
 
 
 def _list(app: App, args: Args) -> int:
@@ -84,10 +87,12 @@ def _list(app: App, args: Args) -> int:
     if args.format:
         print_rows(app, args.format, rows, _HEADERS, shape="connection")
         return 0
+    secured = ["TLSCA", "TLSCert", "TLSKey"] if any(c.tls_ca or c.tls_cert or c.tls_key for c in found) else []
+    columns = ["Name", "URI", "Identity", *secured, "Default", "ReadWrite"]
     lines = [
-        [str(row[key]).lower() if isinstance(row[key], bool) else str(row[key]) for key in _HEADERS] for row in rows
+        [str(row[key]).lower() if isinstance(row[key], bool) else str(row[key]) for key in columns] for row in rows
     ]
-    app.out(table([list(_HEADERS), *lines]))
+    app.out(table([columns, *lines]))
     return 0
 
 

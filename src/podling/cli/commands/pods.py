@@ -233,7 +233,7 @@ def _ps(app: App, args: Args) -> int:
         ) if wanted
     ]  # fmt: skip
     columns += details or ["NumberOfContainers"]
-    columns += ["Namespace"] if args.ns else []
+    columns += ["Cgroup", "Namespace"] if args.ns else []
     lines = [] if args.noheading else [[_HEADERS[column] for column in columns]]
     lines += [[str(row[column]) for column in columns] for row in rows]
     if lines:

@@ -132,7 +132,7 @@ CREATE = Command(
     "[options] NAME FILE|-",
     "Keeps a secret, from a file, standard input, or with --env a variable; prints its id.",
     Flag("driver", "d", "string", "Driver: file, pass, or shell", "file"),
-    Flag("driver-opts", "", "list", "Options of the driver (KEY=VALUE)"),
+    Flag("driver-opts", "", "slice", "Options of the driver (KEY=VALUE)"),
     Flag("env", "", "bool", "FILE is the name of an environment variable"),
     Flag("ignore", "", "bool", "It is no error when the secret exists"),
     Flag("label", "l", "list", "Add a label (KEY=VALUE)"),
