@@ -299,6 +299,21 @@ def pods(engine: Engine) -> float:
     return spent + engine.run("pod", "rm", "-f", "-t", "0", "bench-pod")
 
 
+def build(*flags: str) -> Row:
+    """A build of two COPY and three RUN."""
+
+    def row(engine: Engine) -> float:
+        context = engine.folder / "context"
+        if not context.exists():
+            context.mkdir()
+            (context / "file").write_text("x\n")
+            steps = "COPY file /one\nRUN echo a > /a\nENV A=b\nCOPY file /two\nRUN echo b > /b\nRUN cat /a /b > /c\n"
+            (context / "Containerfile").write_text(f"FROM {IMAGE}\n{steps}")
+        return engine.run("build", "-q", "-t", "bench-built", NONE, *flags, str(context))
+
+    return row
+
+
 def volume(engine: Engine) -> float:
     spent = engine.run("volume", "create", "bench-volume")
     engine.run("volume", "rm", "bench-volume")
@@ -378,6 +393,8 @@ def rows(work: Path, source: str = "", target: str = "") -> dict[str, tuple[str,
         "df300": ("system df, 300 images, 300 containers", 3, command("system", "df", store="images")),
         "pods": ("pod create, 2 x run --pod, pod rm -f", 4, pods),
         "volume": ("volume create", 10, volume),
+        "build": ("build --no-cache, 2 COPY, 3 RUN", 4, build("--no-cache", "--layers")),
+        "build-kept": ("build, all steps kept", 5, build("--layers")),
         "pull": ("pull 300 MB, 15,000 files", 3, pull("big")),
         "pull61": ("pull 61 layers", 3, pull("layers")),
         "push": ("push 300 MB, 15,000 files", 3, send),

@@ -396,3 +396,22 @@ def test_reset_leaves_nothing(stranger: User) -> None:
     assert not stranger.namespace
     time.sleep(0.1)
     assert not [command for command in stranger.processes() if "catatonit" in command]
+
+
+# -- builds
+def test_a_build(user: User) -> None:
+    folder = user.home / "context"
+    folder.mkdir()
+    (folder / "a.txt").write_text("a\n")
+    text = f"FROM {IMAGE}\nCOPY --chown=5:6 a.txt /a\nRUN --mount=type=cache,target=/c cp /a /b && touch /c/x && id -u > /me\nUSER 7\nRUN id -u >> /tmp/me || id -u\n"
+    (folder / "Containerfile").write_text(text)
+    for path in (folder, *folder.iterdir()):
+        os.chown(path, user.uid, user.uid)
+    out = user.ok("build", "-t", "mine", "--network=none", str(folder))
+    assert out.splitlines()[-2] == "Successfully tagged localhost/mine:latest"
+    assert user.ok(
+        "run", "--rm", "--network=none", "--user=0", "mine", "sh", "-c", "stat -c %u:%g /a /b; cat /me"
+    ).split() == ["5:6", "0:0", "0"]
+    assert "Using cache" in user.ok("build", "-t", "mine", "--network=none", str(folder))
+    user.ok("rmi", "mine")
+    user.ok("system", "prune", "-f", "--build")

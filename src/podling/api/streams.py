@@ -91,9 +91,15 @@ async def upload(
             os.close(read_fd)
 
     task = asyncio.ensure_future(call.service.run(work))
+    await feed(call, write_fd)
+    return await task
+
+
+async def feed(call: Call, fd: int) -> None:
+    """Write the request's body to a pipe, for as long as somebody reads it."""
     loop = asyncio.get_running_loop()
     transport, protocol = await loop.connect_write_pipe(
-        lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), os.fdopen(write_fd, "wb", buffering=0)
+        lambda: asyncio.StreamReaderProtocol(asyncio.StreamReader()), os.fdopen(fd, "wb", buffering=0)
     )
     writer = asyncio.StreamWriter(transport, protocol, None, loop)
     try:
@@ -104,7 +110,6 @@ async def upload(
         pass  # the operation has stopped reading: it says why
     finally:
         writer.close()
-    return await task
 
 
 # -- lines of JSON

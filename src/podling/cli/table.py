@@ -64,6 +64,7 @@ LOG_LEVELS = ("trace", "debug", "info", "warn", "warning", "error", "fatal", "pa
 COMMANDS: dict[str, tuple[str, str, str]] = {
     "attach": ("run", "ATTACH", "Attach to a running container"),
     "auto-update": ("autoupdate", "AUTO_UPDATE", "Give containers the newer images of their names"),
+    "build": ("build", "BUILD", "Build an image of a Containerfile"),
     "completion": ("completion", "COMPLETION", "Print the script that completes command lines in a shell"),
     "commit": ("containers", "COMMIT", "Make an image of a container's changes"),
     "cp": ("upkeep", "CP", "Copy files between a container and the host"),
@@ -116,7 +117,7 @@ _CONTAINER = (
 ).split()
 for _name in _CONTAINER:
     COMMANDS[f"container {_name}"] = COMMANDS[_name]
-for _name in ("history", "import", "load", "pull", "push", "save", "search", "tag", "untag", "inspect"):
+for _name in ("build", "history", "import", "load", "pull", "push", "save", "search", "tag", "untag", "inspect"):
     COMMANDS[f"image {_name}"] = COMMANDS[_name]
 COMMANDS["container inspect"] = ("inspect", "CONTAINER_INSPECT", "Show the details of containers")
 COMMANDS["container exists"] = ("containers", "EXISTS", "Check if a container exists")

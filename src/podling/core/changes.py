@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from podling.core.context import Context
     from podling.core.images import Image
     from podling.rootless.subids import Owners
-    from podling.storage.changes import Change, View
+    from podling.storage.changes import Alter, Change, View
 
 #: made by the engine for its mounts, not by the container
 _OURS = frozenset(
@@ -136,8 +136,8 @@ def _commit(ctx: Context, container: Container, full: str, options: CommitOption
             top = row[0] if row else staged.key
             if not row:
                 staged.record(tx, parent=parent, chain_id=chain_id)
-            sizes = [(diff_id, size) for diff_id, size in tx.rows(_CHAIN, top)]
-            manifest = _manifest(config, sizes, options.format)
+            sizes = [(diff_id, size) for diff_id, size in tx.rows(CHAIN, top)]
+            manifest = manifest_for(config, sizes, options.format)
             record_image(tx, id, top, manifest, config, document, sum(size for _, size in sizes))
             if full:
                 tx.run("INSERT OR REPLACE INTO image_names VALUES (?, ?)", full, id)
@@ -153,15 +153,17 @@ def _commit(ctx: Context, container: Container, full: str, options: CommitOption
         staged.close()
 
 
-_CHAIN = (
+CHAIN = (
     "WITH RECURSIVE up(key, parent, depth) AS (SELECT key, parent, 0 FROM layers WHERE key=? "
     "UNION ALL SELECT l.key, l.parent, depth+1 FROM layers l JOIN up ON l.key=up.parent) "
     "SELECT l.diff_id, l.size FROM up JOIN layers l ON l.key=up.key ORDER BY depth DESC"
 )
 
 
-def layer_tar(ctx: Context, container: Container, *, squash: bool = False) -> Iterator[bytes]:
-    """What a container changed, as a layer's tar; with `squash` all that it has."""
+def layer_tar(
+    ctx: Context, container: Container, *, squash: bool = False, alter: Alter | None = None
+) -> Iterator[bytes]:
+    """What a container changed, as a layer's tar; with `squash` all that it has. `alter` changes attributes."""
     from podling.storage.changes import View, tar_of
 
     assert container.layer
@@ -170,12 +172,15 @@ def layer_tar(ctx: Context, container: Container, *, squash: bool = False) -> It
     if squash:
         return tar_of(view, view.walk(), skip=skip)
     top = View(view.folders[:1], view.owners)
-    return tar_of(top, layer_changes(ctx, container.layer), skip=skip)
+    return tar_of(top, layer_changes(ctx, container.layer), skip=skip, alter=alter)
 
 
-def _manifest(config: bytes, layers: list[tuple[str, int]], format: str) -> bytes:
+def manifest_for(
+    config: bytes, layers: list[tuple[str, int]], format: str, annotations: dict[str, str] | None = None
+) -> bytes:
+    """A manifest, oci or docker, for uncompressed layers: (diff id, size)."""
     if format == "oci":
-        return manifest_of(config, layers)
+        return manifest_of(config, layers, annotations)
     document = {
         "schemaVersion": 2,
         "mediaType": DOCKER_MANIFEST,

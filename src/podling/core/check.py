@@ -93,7 +93,8 @@ def _content(ctx: Context, key: int, diff_id: str) -> str:
 def _unused(ctx: Context, found: list[Damage], max_age: int, *, repair: bool) -> None:
     rows = ctx.db.rows(
         "SELECT key, diff_id FROM layers l WHERE created < ? AND NOT EXISTS (SELECT 1 FROM layers WHERE parent=l.key) "
-        "AND NOT EXISTS (SELECT 1 FROM images WHERE layer=l.key) AND NOT EXISTS (SELECT 1 FROM containers WHERE layer=l.key)",
+        "AND NOT EXISTS (SELECT 1 FROM images WHERE layer=l.key) AND NOT EXISTS (SELECT 1 FROM containers WHERE layer=l.key) "
+        "AND NOT EXISTS (SELECT 1 FROM build_steps WHERE layer=l.key)",
         now() - max_age,
     )
     for key, diff_id in rows:

@@ -53,6 +53,7 @@ class Container:
     health_log: str
     pod: int | None
     infra: int
+    external: int
 
     def __init__(self, ctx: Context, columns: dict[str, Any]) -> None:
         self.ctx = ctx
@@ -178,7 +179,7 @@ def find(ctx: Context, name: str) -> Container:
 
 def latest(ctx: Context) -> Container:
     """The container created last."""
-    rows = ctx.db.records("SELECT * FROM containers ORDER BY created DESC, key DESC LIMIT 1")
+    rows = ctx.db.records("SELECT * FROM containers WHERE NOT external ORDER BY created DESC, key DESC LIMIT 1")
     if not rows:
         raise NoSuchContainer("latest")
     return Container(ctx, rows[0])
@@ -198,7 +199,7 @@ def select(
     if all or filters:
         from podling.core.listing import matcher
 
-        chosen = every(ctx)
+        chosen = every(ctx, "NOT external")
         if filters:
             match = matcher(ctx, filters)
             chosen = [container for container in chosen if match(container)]

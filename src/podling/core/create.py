@@ -132,20 +132,26 @@ def store(
     fixed_name: bool,
     made_with: pods.Pod | None = None,
     fill: Callable[[Staged], None] | None = None,
+    on: int | None = None,
+    external: bool = False,
 ) -> Container:
-    """The row and the layer of a new container, which `fill` writes to; of the pod too that it is `made_with`."""
-    staged = ctx.store.stage(f"container {config.id}", image.layer, writable=True) if image else None
+    """The row and the layer of a new container, which `fill` writes to; of the pod too that it is `made_with`. Without an image it
+    has the layer `on` below its own. An `external` one is not in lists."""
+    parent = image.layer if image else on
+    staged = ctx.store.stage(f"container {config.id}", parent, writable=True) if image or on is not None else None
     try:
         if staged and fill:
             fill(staged)
         while True:
             try:
                 with ctx.db.write() as tx:
-                    if staged and image:
-                        staged.record(tx, parent=image.layer, chain_id=None)
+                    if staged:
+                        staged.record(tx, parent=parent, chain_id=None)
                     if made_with:
                         pods.insert(tx, made_with)
-                    key = _insert(tx, config, image.id if image else None, staged.key if staged else None)
+                    key = _insert(
+                        tx, config, image.id if image else None, staged.key if staged else None, external=external
+                    )
                     _add_volumes(tx, config, key)
                     made = every(ctx, f"key={key}")[0]
                     made.tell(tx, "create", **_details(made))
@@ -237,7 +243,9 @@ def _conflict(ctx: Context, name: str, error: sqlite.IntegrityError) -> Exceptio
     return InvalidInput(f"the image or a volume of the container was removed meanwhile ({error})", hint="try again")
 
 
-def _insert(tx: Transaction, config: ContainerConfig, image_id: str | None, layer: int | None) -> int:
+def _insert(
+    tx: Transaction, config: ContainerConfig, image_id: str | None, layer: int | None, *, external: bool
+) -> int:
     key = tx.insert(
         "containers",
         id=config.id,
@@ -254,6 +262,7 @@ def _insert(tx: Transaction, config: ContainerConfig, image_id: str | None, laye
         status="created",
         pod=_pod_key(tx, config),
         infra=config.infra,
+        external=external,
     )
     return key
 

@@ -93,6 +93,7 @@ def _remove_one(ctx: Context, name: str, force: bool, result: Removal, *, prune:
                 tx.run("DELETE FROM images WHERE id=?", parent)
                 tx.event("image", "remove", parent, "")
                 result.deleted.append(parent)
+        _forget_steps(ctx, tx, image.layer)
         erased = ctx.store.collect(tx)
         for known in image.names:
             tx.event("image", "untag", image.id, known)
@@ -102,15 +103,37 @@ def _remove_one(ctx: Context, name: str, force: bool, result: Removal, *, prune:
     result.deleted.append(image.id)
 
 
+def _forget_steps(ctx: Context, tx: Transaction, layer: int | None) -> None:
+    """The steps of builds that led to an image go with it, down to where something else stands on their layers."""
+    above = None
+    for key in ctx.store.chain(layer) if layer is not None else ():
+        others = [child for (child,) in tx.rows("SELECT key FROM layers WHERE parent=?", key) if child != above]
+        if others or tx.row("SELECT 1 FROM images WHERE layer=?", key):
+            return
+        tx.run("DELETE FROM build_steps WHERE layer=?", key)
+        above = key
+
+
+#: steps whose layers are part of no image: of other stages, and of builds that failed
+_LOOSE_STEPS = (
+    "DELETE FROM build_steps WHERE layer NOT IN (WITH RECURSIVE up(key, parent) AS (SELECT l.key, l.parent FROM layers l "
+    "JOIN images i ON i.layer=l.key UNION SELECT l.key, l.parent FROM layers l JOIN up ON l.key=up.parent) SELECT key FROM up)"
+)
+
+
 def drop_build_cache(ctx: Context) -> None:
     """Remove what builds keep for later ones."""
     remove_tree(f"{ctx.settings.root}/build-cache")
+    with ctx.db.write() as tx:
+        tx.run("DELETE FROM build_steps")
+        erased = ctx.store.collect(tx)
+    ctx.store.bury(erased)
 
 
 def prune(ctx: Context, filters: list[str], *, all: bool, build_cache: bool = False) -> tuple[list[str], int]:
     """Remove images that no container uses: those without a name, or all; (ids, bytes of their layers that are gone).
 
-    `build_cache` also empties `<root>/build-cache`, where builds keep what RUN --mount=type=cache mounts.
+    `build_cache` also forgets all steps of builds, and empties `<root>/build-cache`, what RUN --mount=type=cache mounts.
     """
     ctx.recover()
     if build_cache:
@@ -121,6 +144,11 @@ def prune(ctx: Context, filters: list[str], *, all: bool, build_cache: bool = Fa
     chosen = list_images(ctx, [], [*filters, *([] if all else ["dangling=true"])], True)
     removed: list[str] = []
     before = ctx.db.value("SELECT total(size) FROM layers WHERE chain_id IS NOT NULL")
+    if not filters:
+        with ctx.db.write() as tx:
+            tx.run(_LOOSE_STEPS)
+            erased = ctx.store.collect(tx)
+        ctx.store.bury(erased)
     for image in chosen:
         if image.containers or image.shelf or ctx.db.row("SELECT 1 FROM image_mounts WHERE image_id=?", image.id):
             continue

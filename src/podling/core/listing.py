@@ -62,11 +62,14 @@ _TABLES = "containers c LEFT JOIN pods p ON p.key=c.pod"
 
 
 def list_containers(
-    ctx: Context, all: bool, filters: list[str], last: int, size: bool, details: bool = False
+    ctx: Context, all: bool, filters: list[str], last: int, size: bool, details: bool = False, external: bool = False
 ) -> list[ContainerSummary]:
-    """Containers, newest first: the running ones, or all; `last` limits the number and implies all."""
+    """Containers, newest first: the running ones, or all; `last` limits the number and implies all. With `external` those of
+    builds too."""
     narrow = not all and not last and not any(text.startswith(("status=", "exited=")) for text in filters)
-    where = "WHERE status IN ('running', 'paused', 'stopping')" if narrow else ""
+    where = ("WHERE 1" if external else "WHERE NOT external") + (
+        " AND status IN ('running', 'paused', 'stopping')" if narrow else ""
+    )
     found: list[ContainerSummary] = []
     layers: list[int | None] = []
     stale = False

@@ -6,6 +6,7 @@
 | remove, after the commit               | folder + intent                      | removes the folder                 |
 | start, before "running" is recorded    | `dirty`, status created or exited    | kills and releases, keeps the row  |
 | container died, nobody cleaned up      | `dirty`, status running, pid is dead | records the exit, releases; --rm   |
+| build, while RUN's command runs        | container + folder + intent          | kills and removes both             |
 | conmon killed                          | the container runs on                | nothing, until the container ends  |
 """
 
@@ -25,12 +26,46 @@ if TYPE_CHECKING:
 def run(ctx: Context) -> None:
     """Undo orphaned intents and release what dead containers hold."""
     if ctx.db.value("SELECT 1 FROM intents LIMIT 1"):
+        _drop_builds(ctx)
         ctx.store.recover()
     _drop_exit_files(ctx)
     for key, status, pid, start in ctx.db.rows("SELECT key, status, pid, pid_start FROM containers WHERE dirty"):
         if is_alive(pid, start) and status in ALIVE:
             continue
         _release(ctx, key)
+
+
+def _drop_builds(ctx: Context) -> None:
+    """Containers and folders of builds that were killed in the middle of a step; such a container may still run."""
+    from podling.core import containers, removal
+    from podling.state.intents import orphans
+
+    if not ctx.db.row("SELECT 1 FROM intents WHERE kind='build'"):
+        return
+    for intent, kind, name in orphans(ctx.db, ctx.locks):
+        if kind != "build":
+            continue
+        try:
+            for container in containers.every(ctx, f"external AND name='{name}'"):
+                removal.remove_one(container, force=True, volumes=True, timeout=0)
+            drop_build_folder(f"{ctx.settings.runroot}/{name}")
+        except (OSError, PodlingError) as error:
+            ctx.warn(f"what a build left: {error}")
+            continue
+        with ctx.db.write() as tx:
+            intent.finish(tx)
+
+
+def drop_build_folder(folder: str) -> None:
+    """What a step of a build mounted and kept there."""
+    from podling.linux.calls import umount
+    from podling.linux.files import remove_tree
+
+    if os.path.isdir(folder):
+        for name in os.listdir(folder):
+            if os.path.ismount(f"{folder}/{name}"):
+                umount(f"{folder}/{name}")
+        remove_tree(folder)
 
 
 def _drop_exit_files(ctx: Context) -> None:

@@ -63,8 +63,7 @@ def stream(
     while True:
         chosen = containers
         if chosen is None:
-            where = "" if all else "status IN ('running', 'paused', 'stopping')"
-            chosen = every(ctx, where) if where else every(ctx)
+            chosen = every(ctx, "NOT external" + ("" if all else " AND status IN ('running', 'paused', 'stopping')"))
         else:
             for container in chosen:
                 container.load()

@@ -30,7 +30,7 @@ def prune(ctx: Context, filters: list[str]) -> tuple[list[str], list[Exception],
     done: list[str] = []
     errors: list[Exception] = []
     freed = 0
-    for container in every(ctx):
+    for container in every(ctx, "NOT external"):
         if container.truth()[0] not in _PRUNABLE or (match and not match(container)):
             continue
         size = folder_size(f"{ctx.store.folder(container.layer)}/diff") if container.layer else 0

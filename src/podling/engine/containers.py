@@ -297,10 +297,11 @@ class Containers:
         last: int = 0,
         size: bool = False,
         details: bool = False,
+        external: bool = False,
     ) -> list[ContainerSummary]:
-        """Containers, newest first; the running ones, or all. `details` adds mounts, networks and ports."""
+        """Containers, newest first; the running ones, or all. `details` adds mounts, networks and ports, `external` those of builds."""
         found: list[ContainerSummary] = self._engine.call(
-            ops.ListContainers(all=all, filters=[*filters], last=last, size=size, details=details)
+            ops.ListContainers(all=all, filters=[*filters], last=last, size=size, details=details, external=external)
         )
         return found
 

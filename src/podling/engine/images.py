@@ -30,6 +30,20 @@ class Images:
         ids: builtins.list[str] = self._engine.call(ops.PullImage(name=name, **options))
         return ids[-1]
 
+    def build(self, context: str = ".", *, tags: Sequence[str] = (), output: int = -1, **options: Any) -> str:
+        """Build an image of a folder with a Containerfile; its id. `options` are the fields of `types.BuildOptions`: files, target,
+        build_args, platforms, labels, secrets, no_cache, … What the steps print goes to the descriptor `output`.
+
+        Raises:
+            InvalidInput: the Containerfile is wrong, or a command of it failed. NotFound, RegistryError, StorageFull.
+        """
+        from podling.engine.catalogue.builds import BuildImage
+        from podling.engine.types import BuildOptions
+
+        made = BuildOptions(context=context, tags=[*tags], quiet=output < 0, **options)
+        id: str = self._engine.call(BuildImage(options=made, stdout=output, stderr=output))
+        return id
+
     def push(self, name: str, target: str = "", **options: Any) -> str:
         """Send an image to `target`, or to where its name says; the digest of its manifest there. `options` are the fields of
         `catalogue.images.PushImage`: format, compression, creds, tls_verify, sign_by, …

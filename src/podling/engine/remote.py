@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import select
+import stat
 
 from podling.config.settings import Settings
 from podling.engine import wire
+from podling.engine.catalogue import builds as build_ops
 from podling.engine.catalogue import containers as container_ops
 from podling.engine.catalogue import images as image_ops
 from podling.engine.catalogue import pods as pod_ops
@@ -78,6 +80,7 @@ class RemoteEngine(Engine):
             container_ops.CreateContainer: files.create,
             container_ops.CopyFiles: files.copy,
             pod_ops.CreatePod: files.create_pod,
+            build_ops.BuildImage: files.build,
             image_ops.LoadImages: files.load,
             image_ops.SaveImages: files.save,
             image_ops.ImportImage: files.import_image,
@@ -142,6 +145,7 @@ class _Exchange:
         self._operation = operation
         self._inputs = [getattr(operation, name) for name in type(operation).inputs]
         self._outputs = [getattr(operation, name) for name in type(operation).outputs]
+        self._pipes = {fd for fd in self._outputs if fd >= 0 and stat.S_ISFIFO(os.fstat(fd).st_mode)}
         self._buffer = b""
         self.result: Any = None
         self._sock: socket = engine.dialer.connect()
@@ -189,13 +193,20 @@ class _Exchange:
         while True:
             pending = getattr(self._sock, "pending", lambda: 0)()  # TLS may hold more than the kernel tells
             watched = [fd for fd in self._inputs if fd >= 0]
-            if not watched or pending:
+            if pending or not (watched or self._pipes):
                 break
-            ready, _, _ = select.select([self._sock, *watched], [], [])
+            poll = select.poll()
+            for fd in (self._sock.fileno(), *watched):
+                poll.register(fd, select.POLLIN)
+            for fd in self._pipes:
+                poll.register(fd, 0)
+            ready = [fd for fd, _ in poll.poll()]
+            if any(fd in self._pipes for fd in ready):  # nobody reads any more what the operation writes
+                raise BrokenPipeError
             for fd in ready:
-                if fd is not self._sock:
+                if fd in watched:
                     self._feed(fd)
-            if self._sock in ready:
+            if self._sock.fileno() in ready:
                 break
         piece = self._sock.recv(1 << 18)
         if not piece:

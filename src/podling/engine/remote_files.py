@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+from podling.engine.catalogue import builds as build_ops
 from podling.engine.catalogue import containers as ops
 from podling.engine.catalogue import images as image_ops
 from podling.engine.catalogue import pods as pod_ops
@@ -12,6 +13,7 @@ from podling.errors import InvalidInput, NotFound, Unsupported
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from podling.engine.catalogue.base import Operation
@@ -157,6 +159,71 @@ def save(engine: RemoteEngine, operation: image_ops.SaveImages) -> Any:
     return None
 
 
+# -- build
+def build(engine: RemoteEngine, operation: build_ops.BuildImage) -> Any:
+    """`build`: the context, the Containerfile and the values of arguments and secrets are of this side."""
+    import base64
+
+    from podling.build import context as contexts
+    from podling.build.builder import arguments
+    from podling.build.mounts import secret, sources
+
+    options = operation.options
+    if options.outputs or options.ssh:
+        raise Unsupported(
+            "--output and --ssh are about the host of the service", hint="build there, or here without --remote"
+        )
+    options.build_args, options.build_arg_files = [f"{key}={value}" for key, value in arguments(options).items()], []
+    options.secret_data = {
+        id: base64.b64encode(secret(source, id)).decode() for id, source in sources(options.secrets).items()
+    }
+    options.secrets = []
+    for item in options.build_contexts:
+        if "://" not in item:
+            raise Unsupported(f"--build-context {item}: only images and URLs can be reached from a service")
+    if not options.context or contexts.is_remote(options.context):
+        return engine.execute(operation)
+    folder = contexts.local_folder(options.context)
+    text, paths = contexts.read(options, folder)
+    ignore = contexts.ignored(options, folder, paths)
+    options.text, options.files, options.context = text, [], ""
+    options.ignore_file, options.ignore_lines, options.ignore_known = "", ignore.lines, True
+    return _piped(engine, operation, "fd", contexts.sent(folder, ignore, paths))
+
+
+def _piped(engine: RemoteEngine, operation: Any, field: str, chunks: Iterator[bytes]) -> Any:
+    """Execute an operation that reads `chunks` from the descriptor that `field` is."""
+    import threading
+
+    reader, writer = os.pipe2(os.O_CLOEXEC)
+    failed: list[BaseException] = []
+
+    def send() -> None:
+        try:
+            for piece in chunks:
+                rest = memoryview(piece)
+                while rest:
+                    rest = rest[os.write(writer, rest) :]
+        except BrokenPipeError:
+            pass
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            os.close(writer)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    try:
+        setattr(operation, field, reader)
+        result = engine.execute(operation)
+    finally:
+        os.close(reader)
+        thread.join()
+    if failed:
+        raise failed[0]
+    return result
+
+
 # -- cp
 def copy(engine: RemoteEngine, operation: ops.CopyFiles) -> Any:
     """`cp` between this side and a container there; between two containers it is their service's affair."""
@@ -260,27 +327,6 @@ def _send(engine: RemoteEngine, operation: ops.CopyFiles, target: tuple[str, str
         name = os.path.basename(path.rstrip("/"))
         path = os.path.dirname(path.rstrip("/")) or "/"
     folder, _, last = real.rpartition("/")
-    reader, writer = os.pipe2(os.O_CLOEXEC)
     view = View([os.path.realpath(folder or "/")])
-
-    def send() -> None:
-        try:
-            for piece in tree_archive(view, f"/{last}", name, inside=not name):
-                rest = memoryview(piece)
-                while rest:
-                    rest = rest[os.write(writer, rest) :]
-        except BrokenPipeError:
-            pass
-        finally:
-            os.close(writer)
-
-    import threading
-
-    thread = threading.Thread(target=send)
-    thread.start()
-    try:
-        operation.source, operation.target, operation.stdin = "-", f"{container}:{path}", reader
-        return engine.execute(operation)
-    finally:
-        os.close(reader)
-        thread.join()
+    operation.source, operation.target = "-", f"{container}:{path}"
+    return _piped(engine, operation, "stdin", tree_archive(view, f"/{last}", name, inside=not name))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from podling.build.options import BuildOptions
 from podling.core.options import (
     AddOptions,
     ArtifactOptions,
@@ -14,9 +15,10 @@ from podling.core.options import (
     RestoreOptions,
 )
 from podling.core.store_options import SecretOptions, VolumeOptions
+from podling.oci.image import host_platform
 from podling.runtime.streams import Streams
 
 __all__ = [
-    "AddOptions", "ArtifactOptions", "CheckpointOptions", "CommitOptions", "CreateOptions", "ExecOptions", "Platforms",
-    "PodOptions", "RestoreOptions", "SecretOptions", "Streams", "VolumeOptions",
+    "AddOptions", "ArtifactOptions", "BuildOptions", "CheckpointOptions", "CommitOptions", "CreateOptions", "ExecOptions", "Platforms",
+    "PodOptions", "RestoreOptions", "SecretOptions", "Streams", "VolumeOptions", "host_platform",
 ]  # fmt: skip

@@ -10,7 +10,7 @@ import os
 from podling.errors import StateError
 from podling.state import sqlite
 
-VERSION = 4
+VERSION = 5
 STEPS: dict[int, str] = {
     1: """
 ALTER TABLE images ADD COLUMN kind TEXT NOT NULL DEFAULT 'image';
@@ -89,6 +89,17 @@ CREATE INDEX containers_pod ON containers (pod) WHERE pod IS NOT NULL;
 """,
     3: """
 ALTER TABLE containers ADD COLUMN checkpoint TEXT NOT NULL DEFAULT '{}';
+""",
+    4: """
+ALTER TABLE containers ADD COLUMN external INTEGER NOT NULL DEFAULT 0;
+CREATE TABLE build_steps (
+    key      TEXT PRIMARY KEY,
+    layer    INTEGER REFERENCES layers (key),
+    document BLOB NOT NULL,
+    made     INTEGER NOT NULL,
+    used     INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX build_steps_layer ON build_steps (layer);
 """,
 }
 

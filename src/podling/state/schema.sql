@@ -1,4 +1,4 @@
--- The schema, version 3. A change here comes with a step in migrations.py; tests open kept databases of every version.
+-- The schema. A change here comes with a step in migrations.py; tests open kept databases of every version.
 -- Times are nanoseconds since the epoch. `key` names folders on disk and lock ranges; `id` is what users see.
 
 CREATE TABLE meta (
@@ -88,6 +88,16 @@ CREATE TABLE blob_places (
     PRIMARY KEY (digest, place)
 ) WITHOUT ROWID;
 
+-- What steps of builds made, for the builds after them. The key is a digest of all that the step depends on, its parent's key first.
+CREATE TABLE build_steps (
+    key      TEXT PRIMARY KEY,
+    layer    INTEGER REFERENCES layers (key), -- the topmost one after the step
+    document BLOB NOT NULL,                   -- the image's configuration after the step
+    made     INTEGER NOT NULL,
+    used     INTEGER NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX build_steps_layer ON build_steps (layer);
+
 -- Secrets: only what is said of them; what they say is with their driver.
 CREATE TABLE secrets (
     id      TEXT PRIMARY KEY,
@@ -150,7 +160,8 @@ CREATE TABLE containers (
     health_log   TEXT NOT NULL DEFAULT '{}',  -- what the last checks said: FailingStreak, Log
     pod          INTEGER REFERENCES pods (key),
     infra        INTEGER NOT NULL DEFAULT 0,  -- it holds the namespaces of its pod
-    checkpoint   TEXT NOT NULL DEFAULT '{}'   -- at, network: the checkpoint in its folder; restored: when it last went on from one
+    checkpoint   TEXT NOT NULL DEFAULT '{}',  -- at, network: the checkpoint in its folder; restored: when it last went on from one
+    external     INTEGER NOT NULL DEFAULT 0   -- it runs a step of a build: lists leave it out
 );
 CREATE INDEX containers_pod ON containers (pod) WHERE pod IS NOT NULL;
 CREATE INDEX containers_image ON containers (image_id);

@@ -10,9 +10,11 @@ from podling.linux.calls import open_in_root
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from podling.rootless.subids import Owners
+
+    Alter = Callable[[os.stat_result], os.stat_result]
 
 ADDED, CHANGED, DELETED = "A", "C", "D"
 _OPAQUE = ("trusted.overlay.opaque", "user.overlay.opaque")
@@ -45,7 +47,7 @@ def overlay_changes(upper: str, lowers: list[str]) -> list[Change]:
             else:
                 found.append((CHANGED, inner))
                 if stat.S_ISDIR(info.st_mode):
-                    walk(inner, _folders(below, inner))
+                    walk(inner, folders_of(below, inner))
 
     walk("", lowers)
     return found
@@ -93,7 +95,7 @@ def _lower(lowers: list[str], path: str) -> os.stat_result | None:
     return None
 
 
-def _folders(lowers: list[str], path: str) -> list[str]:
+def folders_of(lowers: list[str], path: str) -> list[str]:
     """Those of `lowers` whose `path` is part of what is seen there, down to one that hides what is below."""
     seen = []
     for folder in lowers:
@@ -147,7 +149,7 @@ class View:
 
     def inside(self, path: str, folders: list[str]) -> list[str]:
         """Those of `folders` through which the folder `path` is seen."""
-        return _folders(folders, path)
+        return folders_of(folders, path)
 
     def locate(self, path: str) -> str:
         """The folder that holds a path of the tree."""
@@ -271,10 +273,12 @@ def _same_content(old: str, new: str) -> bool:
 
 
 # -- as a tar
-def tar_of(view: View, changes: Iterable[Change], *, skip: frozenset[str] = frozenset()) -> Iterator[bytes]:
+def tar_of(
+    view: View, changes: Iterable[Change], *, skip: frozenset[str] = frozenset(), alter: Alter | None = None
+) -> Iterator[bytes]:
     """A layer's tar of `changes`, whose files are in `view`; whiteouts as in image-spec layer.md.
 
-    Links in the tree are never followed out of it. Sockets are left out; so are the paths in `skip`.
+    Links in the tree are never followed out of it. Sockets are left out; so are the paths in `skip`. `alter` changes attributes.
     """
     bases: dict[str, int] = {}
     links: dict[tuple[int, int], str] = {}
@@ -285,19 +289,20 @@ def tar_of(view: View, changes: Iterable[Change], *, skip: frozenset[str] = froz
             name = path.lstrip("/")
             if kind == DELETED:
                 folder, _, last = name.rpartition("/")
-                yield _header(f"{folder}/.wh.{last}" if folder else f".wh.{last}", None)
+                yield header(f"{folder}/.wh.{last}" if folder else f".wh.{last}", None)
                 continue
             place = view.folders[0] if len(view.folders) == 1 else view.locate(path)
             if place not in bases:
                 bases[place] = os.open(place, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-            yield from _entry(bases[place], name, links, owners=view.owners if place == view.folders[0] else None)
+            own = view.owners.inward if view.owners and place == view.folders[0] else None
+            yield from entry(bases[place], name, links, alter=_both(own, alter))
     finally:
         for base in bases.values():
             os.close(base)
     yield bytes(1024)
 
 
-def _header(
+def header(
     name: str, info: os.stat_result | None, *, link: str = "", hard: bool = False, xattrs: dict[str, str] | None = None
 ) -> bytes:
     import tarfile
@@ -343,8 +348,8 @@ def tree_archive(view: View, path: str, shown: str, *, inside: bool = False) -> 
         try:
             rest = found[len(path.rstrip("/")) :].lstrip("/")
             name = "/".join(part for part in (shown, rest) if part)
-            owners = view.owners if place == view.folders[0] else None
-            yield from _entry(base, found.lstrip("/"), links, name, owners)
+            own = view.owners.inward if view.owners and place == view.folders[0] else None
+            yield from entry(base, found.lstrip("/"), links, name, own)
         finally:
             os.close(base)
     yield bytes(1024)
@@ -356,10 +361,17 @@ def _prefixes(path: str) -> list[str]:
     return ["/" + "/".join(parts[: count + 1]) for count in range(len(parts))]
 
 
-def _entry(
-    base: int, place: str, links: dict[tuple[int, int], str], name: str = "", owners: Owners | None = None
+def _both(first: Alter | None, second: Alter | None) -> Alter | None:
+    if first and second:
+        return lambda info: second(first(info))
+    return first or second
+
+
+def entry(
+    base: int, place: str, links: dict[tuple[int, int], str], name: str = "", alter: Alter | None = None
 ) -> Iterator[bytes]:
-    """The header and content of `place` below `base`, called `name` in the tar."""
+    """The header and content of `place` below `base`, called `name` in the tar, with attributes as `alter` has them. `links` are
+    the files with several names so far."""
     name = name or place
     folder, _, last = place.rpartition("/")
     last = last or "."
@@ -369,21 +381,21 @@ def _entry(
         return  # it went away while we read
     try:
         info = os.stat(last, dir_fd=parent, follow_symlinks=False)
-        if owners:
-            info = owners.inward(info)
+        if alter:
+            info = alter(info)
         if stat.S_ISSOCK(info.st_mode):
             return
         if stat.S_ISLNK(info.st_mode):
-            yield _header(name, info, link=os.readlink(last, dir_fd=parent))
+            yield header(name, info, link=os.readlink(last, dir_fd=parent))
             return
         if not stat.S_ISREG(info.st_mode):
             xattrs = _xattrs(parent, last) if stat.S_ISDIR(info.st_mode) else {}
-            yield _header(name + "/" if stat.S_ISDIR(info.st_mode) else name, info, xattrs=xattrs)
+            yield header(name + "/" if stat.S_ISDIR(info.st_mode) else name, info, xattrs=xattrs)
             return
         if info.st_nlink > 1:
             first = links.setdefault((info.st_dev, info.st_ino), name)
             if first != name:
-                yield _header(name, info, link=first, hard=True)
+                yield header(name, info, link=first, hard=True)
                 return
         fd = os.open(last, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=parent)
     except FileNotFoundError:
@@ -391,7 +403,7 @@ def _entry(
     finally:
         os.close(parent)
     with os.fdopen(fd, "rb", buffering=0) as file:
-        yield _header(name, info, xattrs=_xattrs_of(fd))
+        yield header(name, info, xattrs=_xattrs_of(fd))
         left = info.st_size
         while left:
             piece = file.read(min(left, _CHUNK))

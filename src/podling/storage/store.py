@@ -399,7 +399,8 @@ class Store:
                 "SELECT key FROM layers l WHERE chain_id IS NOT NULL "
                 "AND NOT EXISTS (SELECT 1 FROM layers WHERE parent=l.key) "
                 "AND NOT EXISTS (SELECT 1 FROM images WHERE layer=l.key) "
-                "AND NOT EXISTS (SELECT 1 FROM containers WHERE layer=l.key)"
+                "AND NOT EXISTS (SELECT 1 FROM containers WHERE layer=l.key) "
+                "AND NOT EXISTS (SELECT 1 FROM build_steps WHERE layer=l.key)"
             )
             if not rows:
                 return found

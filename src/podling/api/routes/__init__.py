@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 _MODULES = (
-    "artifacts", "containers", "images", "manifests", "networks", "operations", "pods", "sessions", "storage", "system", "transfers",
+    "artifacts", "builds", "containers", "images", "manifests", "networks", "operations", "pods", "sessions", "storage", "system",
+    "transfers",
 )  # fmt: skip
 
 

@@ -250,17 +250,6 @@ async def distribution(call: Call) -> StreamResponse:
     return fail(501, "distribution information is not supported", "not supported")
 
 
-@route("POST", "/build")
-@route("POST", "/local/build", tree="libpod")
-async def no_builds(call: Call) -> StreamResponse:
-    """Builds are not there yet: 501."""
-    return fail(
-        501,
-        "podling cannot build images yet: build with podman or docker, and push or load the result",
-        "not supported",
-    )
-
-
 @route("POST", "/session", tree="docker")
 @route("POST", "/grpc", tree="docker")
 async def no_buildkit(call: Call) -> StreamResponse:

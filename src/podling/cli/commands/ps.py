@@ -67,7 +67,9 @@ def _show(app: App, args: Args) -> None:
     last = 1 if args.latest else max(args.last, 0)
     wants_size = args.size or "Size" in args.format
     detailed = bool(args.format) and Format(args.format).is_json
-    items = app.engine.containers.list(all=args.all, filters=args.filter, last=last, size=wants_size, details=detailed)
+    items = app.engine.containers.list(
+        all=args.all, filters=args.filter, last=last, size=wants_size, details=detailed, external=args.external
+    )
     _sort(items, args.sort)
     short = not args.no_trunc
     if args.quiet:

@@ -169,6 +169,8 @@ class ListContainers(Operation):
     last: int = 0
     size: bool = False
     details: bool = False
+    #: those of builds too
+    external: bool = False
 
 
 class InspectContainer(Operation):

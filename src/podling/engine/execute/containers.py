@@ -44,7 +44,7 @@ def each(
             if not op.ignore:
                 report.errors.append(InvalidInput(f"reading CIDFile {path}: {error.strerror}"))
     if op.all:
-        chosen = [(container.id, container) for container in rows.every(ctx, where)]
+        chosen = [(container.id, container) for container in rows.every(ctx, f"({where}) AND NOT external")]
     elif op.latest or op.filters:
         chosen = [(c.id, c) for c in rows.select(ctx, [], latest_only=op.latest, filters=op.filters)]
     else:
@@ -194,7 +194,7 @@ def rename(ctx: Context, op: ops.RenameContainer) -> None:
 def list_containers(ctx: Context, op: ops.ListContainers) -> list[ContainerSummary]:
     from podling.core.listing import list_containers
 
-    return list_containers(ctx, op.all, op.filters, op.last, op.size, op.details)
+    return list_containers(ctx, op.all, op.filters, op.last, op.size, op.details, op.external)
 
 
 def inspect(ctx: Context, op: ops.InspectContainer) -> dict[str, Any]:
