@@ -218,6 +218,15 @@ COMMANDS["system dial-stdio"] = ("service", "DIAL_STDIO", "Join standard input a
 COMMANDS["system locks"] = ("care", "LOCKS", "Show which objects are being worked on")
 COMMANDS["system renumber"] = ("care", "RENUMBER", "Give every object a lock of its own")
 COMMANDS["generate spec"] = ("generate", "SPEC", "Show what a container or a pod was made with")
+COMMANDS["generate systemd"] = ("units", "SYSTEMD", "Show systemd units of a container or a pod")
+COMMANDS["quadlet list"] = ("units", "LIST", "List Quadlet files")
+COMMANDS["quadlet print"] = ("units", "PRINT", "Show a Quadlet file")
+COMMANDS["kube play"] = ("kube", "PLAY", "Make pods of Kubernetes' documents")
+COMMANDS["kube down"] = ("kube", "DOWN", "Remove what kube play made")
+COMMANDS["kube generate"] = ("kube", "GENERATE", "Show documents for Kubernetes of what is here")
+COMMANDS["kube apply"] = ("kube", "APPLY", "Make what is here in a cluster")
+COMMANDS["play kube"] = COMMANDS["kube play"]
+COMMANDS["generate kube"] = COMMANDS["kube generate"]
 COMMANDS["system check"] = ("care", "CHECK", "Check whether database and files agree")
 COMMANDS["system migrate"] = ("care", "MIGRATE", "Stop all containers, and let a user's namespace be made anew")
 COMMANDS["system migrate-from"] = ("migrate_from", "MIGRATE_FROM", "Take over what Podman or Docker has")
@@ -233,9 +242,12 @@ GROUPS = {
     "healthcheck": "Check the health of containers",
     "image": "Manage images",
     "image trust": "Manage the signature policy",
+    "kube": "Pods of Kubernetes' documents, and documents of pods",
     "manifest": "Manage manifest lists",
     "network": "Manage networks",
+    "play": "Make pods of documents",
     "pod": "Manage pods",
+    "quadlet": "Look at Quadlet files",
     "secret": "Manage secrets",
     "system": "Manage the engine",
     "system connection": "Manage services that have names",
@@ -250,6 +262,7 @@ ALIASES = {
     "network list": "network ls",
     "network remove": "network rm",
     "pod list": "pod ps",
+    "quadlet cat": "quadlet print",
     "pod ls": "pod ps",
     "secret list": "secret ls",
     "secret remove": "secret rm",

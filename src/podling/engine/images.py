@@ -31,14 +31,14 @@ class Images:
         return ids[-1]
 
     def build(self, context: str = ".", *, tags: Sequence[str] = (), output: int = -1, **options: Any) -> str:
-        """Build an image of a folder with a Containerfile; its id. `options` are the fields of `types.BuildOptions`: files, target,
+        """Build an image of a folder with a Containerfile; its id. `options` are the fields of `features.BuildOptions`: files, target,
         build_args, platforms, labels, secrets, no_cache, … What the steps print goes to the descriptor `output`.
 
         Raises:
             InvalidInput: the Containerfile is wrong, or a command of it failed. NotFound, RegistryError, StorageFull.
         """
         from podling.engine.catalogue.builds import BuildImage
-        from podling.engine.types import BuildOptions
+        from podling.engine.features import BuildOptions
 
         made = BuildOptions(context=context, tags=[*tags], quiet=output < 0, **options)
         id: str = self._engine.call(BuildImage(options=made, stdout=output, stderr=output))

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from podling.core.pod_details import PodSummary
     from podling.core.secrets import Secret
     from podling.core.volumes import Volume as VolumeRow
+    from podling.engine.features import Played, TakenDown
     from podling.engine.local import Engine
 
 
@@ -110,6 +111,33 @@ class Pods:
     def list(self, *, filters: Sequence[str] = ()) -> list[PodSummary]:
         found: list[PodSummary] = self._engine.call(pod_ops.ListPods(filters=[*filters]))
         return found
+
+    def play(self, text: str, **options: Any) -> Played:
+        """Make pods, volumes and secrets of Kubernetes' documents. `options` are fields of `features.PlayOptions`: replace, networks,
+        config_maps, start, …
+
+        Raises:
+            InvalidInput: a document is wrong. NameInUse, NoSuchImage, RegistryError.
+        """
+        from podling.engine.catalogue.kube import PlayKube
+        from podling.engine.features import PlayOptions
+
+        made: Played = self._engine.call(PlayKube(options=PlayOptions(text=text, **options)))
+        return made
+
+    def take_down(self, text: str, *, force: bool = False) -> TakenDown:
+        """Remove what `play` made of documents; with `force` the volumes of claims too."""
+        from podling.engine.catalogue.kube import DownKube
+
+        report: TakenDown = self._engine.call(DownKube(text=text, force=force))
+        return report
+
+    def documents(self, names: Sequence[str], **options: Any) -> str:
+        """Kubernetes' documents of pods, containers and volumes, as YAML. `options`: kind, service, replicas."""
+        from podling.engine.catalogue.kube import GenerateKube
+
+        text: str = self._engine.call(GenerateKube(names=[*names], **options))
+        return text
 
     def exists(self, name: str) -> bool:
         return bool(self._engine.call(pod_ops.PodExists(name=name)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from podling.build.options import BuildOptions
 from podling.core.options import (
     AddOptions,
     ArtifactOptions,
@@ -15,10 +14,9 @@ from podling.core.options import (
     RestoreOptions,
 )
 from podling.core.store_options import SecretOptions, VolumeOptions
-from podling.oci.image import host_platform
 from podling.runtime.streams import Streams
 
 __all__ = [
-    "AddOptions", "ArtifactOptions", "BuildOptions", "CheckpointOptions", "CommitOptions", "CreateOptions", "ExecOptions", "Platforms",
-    "PodOptions", "RestoreOptions", "SecretOptions", "Streams", "VolumeOptions", "host_platform",
+    "AddOptions", "ArtifactOptions", "CheckpointOptions", "CommitOptions", "CreateOptions", "ExecOptions", "Platforms",
+    "PodOptions", "RestoreOptions", "SecretOptions", "Streams", "VolumeOptions",
 ]  # fmt: skip

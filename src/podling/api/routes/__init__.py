@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 _MODULES = (
-    "artifacts", "builds", "containers", "images", "manifests", "networks", "operations", "pods", "sessions", "storage", "system",
-    "transfers",
+    "artifacts", "builds", "containers", "images", "kube", "manifests", "networks", "operations", "pods", "sessions", "storage", "system",
+    "transfers", "units",
 )  # fmt: skip
 
 

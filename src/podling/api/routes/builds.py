@@ -11,7 +11,8 @@ from podling.api.router import route
 from podling.api.routes.images import credentials, hub_name
 from podling.api.streams import Lines, feed
 from podling.engine.catalogue import builds as ops
-from podling.engine.types import BuildOptions, CreateOptions
+from podling.engine.features import BuildOptions
+from podling.engine.types import CreateOptions
 from podling.errors import InvalidInput, PodlingError, Unsupported
 
 if TYPE_CHECKING:
@@ -151,7 +152,9 @@ async def _streamed(call: Call, options: BuildOptions, *, body: bool) -> StreamR
 
     def work() -> str:
         try:
-            operation = ops.BuildImage(options=options, fd=context_read, stdout=write_fd, stderr=write_fd)
+            operation = ops.BuildImage(
+                options=options, fd=context_read, stdout=write_fd, stderr=-1 if options.quiet else write_fd
+            )
             id: str = call.engine.told(
                 warn=lambda text: _note(write_fd, text), progress=lambda text: _note(write_fd, text)
             ).call(operation)

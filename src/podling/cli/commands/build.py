@@ -9,7 +9,8 @@ from podling.cli.command import Command
 from podling.cli.commands.run import CREATE_FLAGS
 from podling.cli.flags import Flag, UsageError
 from podling.engine.catalogue import builds as ops
-from podling.engine.types import BuildOptions, CreateOptions
+from podling.engine.features import BuildOptions
+from podling.engine.types import CreateOptions
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def _platforms(args: Args) -> list[str]:
         return list(args.platform)
     if not (args.arch or args.os or args.variant):
         return []
-    from podling.engine.types import host_platform
+    from podling.engine.features import host_platform
 
     host = host_platform()
     parts = (args.os or "linux", args.arch or host.architecture, args.variant)
