@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from podling.core.volumes import Volume
     from podling.engine import containers as sync
     from podling.engine import objects
+    from podling.engine.features import Played, TakenDown
     from podling.engine.local import Engine as SyncEngine
     from podling.runtime.logs import LogLine
 
@@ -218,6 +219,9 @@ class Images:
     def __init__(self, run: _Pool, engine: SyncEngine) -> None:
         self._run, self._engine = run, engine
 
+    async def build(self, context: str = ".", **options: Any) -> str:
+        return await self._run(self._engine.images.build, context, **options)
+
     async def pull(self, name: str, **options: Any) -> str:
         return await self._run(self._engine.images.pull, name, **options)
 
@@ -260,6 +264,15 @@ class Pods:
 
     async def list(self, *, filters: Sequence[str] = ()) -> list[PodSummary]:
         return await self._run(self._engine.pods.list, filters=filters)
+
+    async def play(self, text: str, **options: Any) -> Played:
+        return await self._run(self._engine.pods.play, text, **options)
+
+    async def take_down(self, text: str, *, force: bool = False) -> TakenDown:
+        return await self._run(self._engine.pods.take_down, text, force=force)
+
+    async def documents(self, names: Sequence[str], **options: Any) -> str:
+        return await self._run(self._engine.pods.documents, names, **options)
 
     async def exists(self, name: str) -> bool:
         return await self._run(self._engine.pods.exists, name)

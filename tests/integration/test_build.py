@@ -382,6 +382,14 @@ def test_one_layer_of_all(podling: Podling, context: Path) -> None:
     assert shell(podling, "squashed", "cat /y") == "y"
 
 
+def test_newer_means_local_where_there_is_no_registry(podling: Podling, context: Path) -> None:
+    build(podling, context, "FROM BASE\nLABEL a=b\n", "-t", "base-of-ours")
+    (context / "Containerfile").write_text("FROM localhost/base-of-ours\nLABEL c=d\n")
+    podling.ok("build", "--pull=newer", "-t", "on-top", str(context))
+    assert config(podling, "on-top")["Labels"] == {"a": "b", "c": "d"}
+    assert podling.ok("run", "--rm", "--network=none", "--pull", "newer", "localhost/on-top", "echo", "hi") == "hi"
+
+
 def test_a_build_that_can_be_repeated(own: Podling, context: Path) -> None:
     text = "FROM BASE\nCOPY a.txt /a\nRUN echo x > /x\nWORKDIR /w\n"
     ids = []

@@ -15,7 +15,7 @@ _BLOCKS = re.findall(r"^```python\n(.*?)^```$", _PAGE.read_text(), re.MULTILINE 
 
 @pytest.mark.xdist_group("network")
 def test_the_library_page(podling: Podling, pytestconfig: pytest.Config) -> None:
-    assert len(_BLOCKS) == 8
+    assert len(_BLOCKS) == 9
     names: dict[str, object] = {}
     where = f"root={podling.root + '/root'!r}, runroot={podling.root + '/run'!r}"
     for block in _BLOCKS:

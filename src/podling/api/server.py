@@ -16,6 +16,7 @@ from aiohttp import web
 from podling.api import router
 from podling.api.cache import Answers
 from podling.api.call import MOST_JSON, Call, fail, failure
+from podling.api.front import FrontServer, Known
 from podling.api.waiting import Watch
 from podling.errors import InvalidInput, NoSuchImage, PodlingError
 from podling.version import VERSION
@@ -136,8 +137,9 @@ class Service:
     # -- life
     async def serve(self, sockets: list[socket.socket]) -> None:
         """Serve until a signal, or until nobody has been there for `idle` seconds."""
-        self._server = web.Server(
-            self.handle, handler_cancellation=True, request_factory=_request, access_log=None, keepalive_timeout=3600,
+        known = None if self.options.log else Known(self.headers, self.answers)  # a log has every request
+        self._server = FrontServer(
+            self.handle, known, handler_cancellation=True, request_factory=_request, access_log=None, keepalive_timeout=3600,
             tcp_keepalive=True,
         )  # fmt: skip
         runner = web.ServerRunner(self._server, shutdown_timeout=3.0)

@@ -221,6 +221,8 @@ COMMANDS["generate spec"] = ("generate", "SPEC", "Show what a container or a pod
 COMMANDS["generate systemd"] = ("units", "SYSTEMD", "Show systemd units of a container or a pod")
 COMMANDS["quadlet list"] = ("units", "LIST", "List Quadlet files")
 COMMANDS["quadlet print"] = ("units", "PRINT", "Show a Quadlet file")
+COMMANDS["buildx build"] = COMMANDS["build"]
+COMMANDS["buildx prune"] = COMMANDS["image prune"]
 COMMANDS["kube play"] = ("kube", "PLAY", "Make pods of Kubernetes' documents")
 COMMANDS["kube down"] = ("kube", "DOWN", "Remove what kube play made")
 COMMANDS["kube generate"] = ("kube", "GENERATE", "Show documents for Kubernetes of what is here")
@@ -237,6 +239,7 @@ COMMANDS["system info"] = COMMANDS["info"]
 
 GROUPS = {
     "artifact": "Manage OCI artifacts",
+    "buildx": "Docker's name for builds",
     "container": "Manage containers",
     "generate": "Generate documents of containers and pods",
     "healthcheck": "Check the health of containers",
@@ -303,6 +306,8 @@ def resolve(words: list[str]) -> tuple[str, list[str]]:
     """(path of the command or group, the words after it). An unknown command stays the first of those words."""
     if not words:
         return "", []
+    if words[0] == "builder":
+        words = ["buildx", *words[1:]]
     if words[0] == "help":
         path, _ = resolve(words[1:])
         return path, ["--help"]

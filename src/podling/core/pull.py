@@ -81,6 +81,8 @@ def pull(ctx: Context, name: str, options: PullOptions, access: RegistryAccess) 
     if str(reference.tagged()) == DEFAULT_IMAGE:
         return make_default_image(ctx)
     if reference.registry == "localhost":
+        if local and options.policy == "newer":
+            return local.id
         raise NoSuchImage(name, hint="localhost/ means images made here; `podling images` lists them")
     ctx.recover()
     from podling.config import registries
@@ -100,6 +102,8 @@ def pull(ctx: Context, name: str, options: PullOptions, access: RegistryAccess) 
                     return local.id
                 raise
             errors.append(f"{candidate}: {error.message}")
+    if local and options.policy == "newer":
+        return local.id
     raise NotFound(f"{name} was found nowhere: {'; '.join(errors)}", hint="give the full name with its registry")
 
 

@@ -1,9 +1,23 @@
-"""tests/integration/test_build.py through a service."""
+"""Builds of tests/integration/test_build.py through a service: those for which it matters where context, streams and errors are."""
 
-from tests.integration.test_build import *  # noqa: F403
+from tests.integration.test_build import (
+    context,
+    test_a_required_secret_that_is_missing,
+    test_an_image_of_all_instructions,
+    test_an_interrupted_build_leaves_nothing,
+    test_arguments_make_other_steps,
+    test_broken_builds,
+    test_contexts_that_are_none,
+    test_copies,
+    test_docker_format_has_more,
+    test_mounts_of_run,
+    test_what_is_left_out,
+    test_who_reads_no_more_ends_the_step,
+    tidy,
+)
 
-del test_an_agent_for_ssh  # noqa: F821 - agents are of the service's host
-del test_files_instead_of_an_image  # noqa: F821 - so is what --output names
-del test_from_a_registry_and_from_python  # noqa: F821 - the library's own affair
-del test_where_contexts_come_from  # noqa: F821 - folders of --build-context do not travel
-del test_layers_go_with_their_images, test_a_build_that_can_be_repeated  # noqa: F821 - of stores of their own
+__all__ = [
+    "context", "test_a_required_secret_that_is_missing", "test_an_image_of_all_instructions", "test_an_interrupted_build_leaves_nothing",
+    "test_arguments_make_other_steps", "test_broken_builds", "test_contexts_that_are_none", "test_copies", "test_docker_format_has_more",
+    "test_mounts_of_run", "test_what_is_left_out", "test_who_reads_no_more_ends_the_step", "tidy",
+]  # fmt: skip

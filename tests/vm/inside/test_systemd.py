@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -154,3 +155,30 @@ def test_the_socket_and_the_updates(units: Podling) -> None:
     subprocess.run(["systemctl", "start", "podling-auto-update.service"], check=True)
     assert _systemctl("show", "-P", "Result", "podling-auto-update") == "success"
     subprocess.run(["systemctl", "start", "podling-auto-update.timer"], check=True)
+
+
+def test_generated_units_run(podling: Podling) -> None:
+    podling.ok("pod", "create", "--name", "shop", NONE)
+    podling.ok("create", "--pod", "shop", "--name", "front", IMAGE, "sleep", "1000")
+    podling.ok("create", "--name", "alone", NONE, IMAGE, "sleep", "1000")
+    units = json.loads(podling.ok("generate", "systemd", "--new", "--name", "--format", "json", "shop"))
+    units |= json.loads(
+        podling.ok("generate", "systemd", "--new", "--name", "--format", "json", "--stop-timeout", "1", "alone")
+    )
+    podling.ok("pod", "rm", "-f", "-t", "0", "shop")
+    podling.ok("rm", "alone")
+    files = [Path(f"/run/systemd/system/{name}.service") for name in units]
+    for file, text in zip(files, units.values(), strict=True):
+        text = text.replace("/usr/local/bin/podling", "/usr/bin/python3 -m podling")
+        file.write_text(text.replace("[Service]\n", "[Service]\nEnvironment=PYTHONPATH=/src/src HOME=/root\n"))
+    try:
+        _systemctl("daemon-reload")
+        subprocess.run(["systemctl", "start", "pod-shop", "container-alone"], check=True)
+        eventually(lambda: {"alone", "front"} <= set(podling.ok("ps", "--format", "{{.Names}}").split()))
+        assert _systemctl("is-active", "pod-shop", "container-front", "container-alone").split() == ["active"] * 3
+        subprocess.run(["systemctl", "stop", "pod-shop", "container-alone"], check=True)
+        assert podling.ok("ps", "-aq") == "" and podling.ok("pod", "ps", "-q") == ""
+    finally:
+        for file in files:
+            file.unlink()
+        _systemctl("daemon-reload")

@@ -10,6 +10,7 @@ from aiohttp import web
 from podling.api import openapi
 from podling.api.call import fail
 from podling.api.docker import shapes as docker
+from podling.api.front import PING
 from podling.api.router import route
 from podling.api.streams import Lines, batches
 from podling.engine.catalogue import images as image_ops
@@ -28,12 +29,7 @@ if TYPE_CHECKING:
 async def ping(call: Call) -> StreamResponse:
     """OK, with the versions in the headers."""
     response = web.Response(text="OK" if call.request.method == "GET" else "", content_type="text/plain")
-    response.headers.update(
-        {
-            "Buildah-Version": "1.42.0", "Builder-Version": "1", "Docker-Experimental": "true", "Ostype": "linux",
-            "Cache-Control": "no-cache, no-store, must-revalidate", "Pragma": "no-cache",
-        }
-    )  # fmt: skip
+    response.headers.update(PING)
     return response
 
 
