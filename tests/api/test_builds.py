@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -17,6 +18,7 @@ import pytest
 
 from tests.api.conftest import Service
 from tests.integration.conftest import IMAGE, Podling, eventually
+from tests.integration.registry import Image, Registry, layer
 
 pytestmark = [pytest.mark.xdist_group("network"), pytest.mark.filterwarnings("ignore")]
 TEXT = f"FROM {IMAGE}\nARG WHO=world\nLABEL a=b\nCOPY a.txt /a\nRUN echo hello $WHO > /said; echo told; echo error >&2\nCMD cat /a /said\n"
@@ -109,6 +111,29 @@ def test_failures_are_told(service: Service, text: str, parameters: dict[str, st
     answer = post(service, "/v1.44/build", packed(Dockerfile=text), **parameters)
     assert message in (answer.lines[-1].get("error") or answer.json["message"])
     assert answer.status == (200 if "STEP" in told(answer.lines) else answer.status)
+
+
+def test_accounts_for_base_images(service: Service, tmp_path: Path) -> None:
+    registry = Registry(tmp_path, user="ann", password="s3cret")
+    try:
+        registry.push("base", "1", Image([layer({"etc": None, "etc/who": b"me"})]))
+        text = f"FROM {registry.host}/base:1\nLABEL a=b\n"
+        accounts = {registry.host: {"username": "ann", "password": "s3cret", "serveraddress": registry.host}}
+        header = base64.urlsafe_b64encode(json.dumps(accounts).encode()).decode()
+        headers = {"Content-Type": "application/x-tar", "X-Registry-Config": header}
+        answer = service("POST", "/v1.44/build?tlsVerify=false&pull=1", raw=packed(Dockerfile=text), headers=headers)
+        assert "Successfully built" in told(answer.lines), answer.body
+        refused = service(
+            "POST",
+            "/v1.44/build?tlsVerify=false&pull=1",
+            raw=packed(Dockerfile=text),
+            headers={"Content-Type": "application/x-tar"},
+        )
+        assert b"Successfully" not in refused.body
+        headers["X-Registry-Config"] = "!"
+        assert service("POST", "/v1.44/build", raw=packed(Dockerfile=text), headers=headers).status == 400
+    finally:
+        registry.stop()
 
 
 def test_bad_requests(service: Service) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 import os
+import tempfile
 from typing import TYPE_CHECKING
 
 from podling.api.router import route
@@ -141,17 +143,41 @@ def _pairs(call: Call, name: str) -> list[str]:
     return [f"{key}={value}" for key, value in document.items() if value is not None]
 
 
+def _accounts(call: Call) -> dict[str, dict[str, str]]:
+    """`X-Registry-Config`: the accounts of a client at all its registries, in the shape of auth.json."""
+    text = call.request.headers.get("X-Registry-Config", "")
+    if not text:
+        return {}
+    try:
+        document = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+        pairs = {
+            name: f"{account['username']}:{account['password']}"
+            for name, account in document.items()
+            if account.get("username")
+        }
+    except (ValueError, KeyError, AttributeError, TypeError):
+        raise InvalidInput("X-Registry-Config is not base64 of a JSON object of accounts") from None
+    return {name: {"auth": base64.b64encode(pair.encode()).decode()} for name, pair in pairs.items()}
+
+
 async def _streamed(call: Call, options: BuildOptions, *, body: bool) -> StreamResponse:
     kind = call.request.content_type
     if body and kind not in ("application/x-tar", "application/tar", "application/octet-stream", "application/gzip"):
         if kind == "multipart/form-data":
             raise Unsupported("contexts in several parts are not understood", hint="send one tar")
         raise InvalidInput(f"the context has the content type {kind}, not application/x-tar")
+    accounts = _accounts(call)
     context_read, context_write = os.pipe2(os.O_CLOEXEC) if body else (-1, -1)
     read_fd, write_fd = os.pipe2(os.O_CLOEXEC)
 
     def work() -> str:
         try:
+            if accounts:  # a file of credentials for as long as the build runs
+                file = tempfile.NamedTemporaryFile("w", prefix="podling-auth-", suffix=".json")
+                held.append(file)
+                json.dump({"auths": accounts}, file)
+                file.flush()
+                options.run.authfile = file.name
             operation = ops.BuildImage(
                 options=options, fd=context_read, stdout=write_fd, stderr=-1 if options.quiet else write_fd
             )
@@ -160,10 +186,13 @@ async def _streamed(call: Call, options: BuildOptions, *, body: bool) -> StreamR
             ).call(operation)
             return id
         finally:
+            for file in held:
+                file.close()
             os.close(write_fd)
             if context_read >= 0:
                 os.close(context_read)
 
+    held: list[Any] = []
     task = asyncio.ensure_future(call.service.run(work))
     reader = asyncio.StreamReader(limit=_CHUNK)
     loop = asyncio.get_running_loop()
