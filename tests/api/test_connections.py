@@ -57,6 +57,12 @@ def test_connections(client: Client, service: Service, tmp_path: Path) -> None:
     assert rows[1]["URI"] == "ssh://me@host:2222/run/user/5/podman/podman.sock" and rows[1][
         "Identity"
     ] == os.path.abspath("key")
+    assert client("system", "connection", "add", "--farm", "builders", "third", "unix:///third").returncode == 0
+    assert json.loads((tmp_path / "connections.json").read_text())["Farm"] == {"List": {"builders": ["third"]}, "Default": "builders"}
+    assert client("system", "connection", "rename", "third", "fourth").returncode == 0
+    assert json.loads((tmp_path / "connections.json").read_text())["Farm"]["List"] == {"builders": ["fourth"]}
+    assert client("system", "connection", "rm", "fourth").returncode == 0
+    assert json.loads((tmp_path / "connections.json").read_text())["Farm"]["List"] == {"builders": []}
     assert client("--remote", "images", "-q").stdout  # the default
     assert client("--connection", "one", "images", "-q").stdout
     assert client("images", "-q", env={"CONTAINER_CONNECTION": "one"}).stdout

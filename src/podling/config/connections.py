@@ -91,8 +91,8 @@ def default() -> Connection | None:
     return next((connection for connection in every() if connection.default), None)
 
 
-def add(connection: Connection) -> None:
-    """Keep a connection; the first one is the default.
+def add(connection: Connection, farm: str = "") -> None:
+    """Keep a connection; the first one is the default. It joins a farm, a list of connections that Podman's builds use.
 
     Raises:
         NameInUse.
@@ -109,7 +109,11 @@ def add(connection: Connection) -> None:
     }
     if connection.default or len(known) == 1:
         section["Default"] = connection.name
-    document.setdefault("Farm", {})
+    farms = document.setdefault("Farm", {})
+    if farm:
+        members = farms.setdefault("List", {}).setdefault(farm, [])
+        members.append(connection.name)
+        farms["Default"] = farms.get("Default") or farm
     _write(document)
 
 
@@ -137,6 +141,8 @@ def rename(old: str, new: str) -> None:
     known[new] = known.pop(old)
     if document["Connection"].get("Default") == old:
         document["Connection"]["Default"] = new
+    for members in ((document.get("Farm") or {}).get("List") or {}).values():
+        members[:] = [new if member == old else member for member in members]
     _write(document)
 
 
@@ -146,6 +152,9 @@ def remove(name: str) -> None:
     del known[name]
     if document["Connection"].get("Default") == name:
         document["Connection"]["Default"] = ""
+    for members in ((document.get("Farm") or {}).get("List") or {}).values():
+        if name in members:
+            members.remove(name)
     _write(document)
 
 

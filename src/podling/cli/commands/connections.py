@@ -23,7 +23,8 @@ def _add(app: App, args: Args) -> int:
         Connection(
             name=name, uri=uri, identity=_absolute(args.identity), tls_ca=_absolute(args.tls_ca), tls_cert=_absolute(args.tls_cert),
             tls_key=_absolute(args.tls_key), default=args.default,
-        )
+        ),
+        args.farm,
     )  # fmt: skip
     return 0
 
@@ -116,6 +117,7 @@ ADD = Command(
     "[options] NAME DESTINATION",
     "Keeps a service under a name: [USER@]HOST[:PORT] through ssh, tcp://HOST:PORT, or unix://PATH.",
     Flag("default", "d", "bool", "Use it where no other is named"),
+    Flag("farm", "f", "string", "Put it into this farm of Podman's file", hidden=True),
     Flag("identity", "", "string", "The ssh key for it", value="path"),
     Flag("port", "p", "int", "The port of ssh there"),
     Flag("socket-path", "", "string", "The service's socket there", value="path"),

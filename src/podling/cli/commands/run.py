@@ -342,6 +342,7 @@ CREATE = Command(
     "Creates a container from an image and prints its id; `podling start` starts it.",
     *CREATE_FLAGS,
     Flag("attach", "a", "slice", "Streams that a client is to join: stdin, stdout, stderr"),
+    Flag("ns", "", "string", "Accepted; there is one namespace", hidden=True),
     Flag(
         "init-ctr",
         "",

@@ -124,6 +124,13 @@ SERVICE = Command(
     "Who can connect to it can do what you can do with podling: a unix socket is for its owner alone. Over tcp, use TLS with client\n"
     "certificates (--tls-client-ca), or keep to 127.0.0.1.",
     Flag("cors", "", "string", "Allow requests from pages of this origin, * for all", value="origin"),
+    Flag(
+        "pprof-address",
+        "",
+        "string",
+        "Accepted: profiles of Go's runtime do not exist here; --cpu-profile has Python's",
+        hidden=True,
+    ),
     Flag("time", "t", "string", "End after so many seconds without a client; 0 for never", _TIME, value="seconds"),
     Flag("tls-cert", "", "string", "Serve with TLS: the certificate's file (PEM)", value="path"),
     Flag("tls-client-ca", "", "string", "Only answer clients with a certificate of this authority", value="path"),
