@@ -58,7 +58,10 @@ def test_connections(client: Client, service: Service, tmp_path: Path) -> None:
         "Identity"
     ] == os.path.abspath("key")
     assert client("system", "connection", "add", "--farm", "builders", "third", "unix:///third").returncode == 0
-    assert json.loads((tmp_path / "connections.json").read_text())["Farm"] == {"List": {"builders": ["third"]}, "Default": "builders"}
+    assert json.loads((tmp_path / "connections.json").read_text())["Farm"] == {
+        "List": {"builders": ["third"]},
+        "Default": "builders",
+    }
     assert client("system", "connection", "rename", "third", "fourth").returncode == 0
     assert json.loads((tmp_path / "connections.json").read_text())["Farm"]["List"] == {"builders": ["fourth"]}
     assert client("system", "connection", "rm", "fourth").returncode == 0

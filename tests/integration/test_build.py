@@ -621,6 +621,7 @@ def test_what_steps_are_given(podling: Podling, context: Path) -> None:
     ("text", "code", "message"),
     [
         ("FROM BASE\nRUN exit 42\n", 42, 'building at STEP "RUN exit 42": while running runtime: exit status 42'),
+        ('FROM BASE\nRUN ["nosuch"]\n', 127, 'building at STEP "RUN ["nosuch"]": executable file `nosuch` not found'),
         ("FROM BASE\nCOPY nothing /x\n", 125, "nothing: no such file or directory"),
         ("FROM BASE\nRNU x\n", 125, "line 2: unknown instruction: RNU"),
         ("FROM scratch\nRUN x\n", 125, "the image is empty"),

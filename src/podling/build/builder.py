@@ -13,6 +13,7 @@ from podling.build.state import State
 from podling.core import images
 from podling.core.create import find_image
 from podling.core.options import CreateOptions
+from podling.errors import RuntimeFailed
 from podling.oci.image import chain_ids, host_platform, parse_platform
 from podling.oci.times import format_time
 from podling.state.database import now
@@ -102,7 +103,11 @@ class Builder:
         self.say(f"{prefix}STEP 1/{total}: {stage.origin.shown}")
         for position, instruction in enumerate(todo, 2):
             self.say(f"{prefix}STEP {position}/{total}: {instruction.shown}")
-            steps.perform(self, state, instruction, Performer(self))
+            try:
+                steps.perform(self, state, instruction, Performer(self))
+            except RuntimeFailed as error:  # of a program that did not even start: the step is what a person looks for
+                error.message = f'building at STEP "{instruction.shown}": {error.message}'
+                raise
         return state
 
     # -- what a stage begins with
