@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -172,3 +173,34 @@ def test_modules(podling: Podling, tmp_path: Path) -> None:
     module.write_text('[containers]\nenv = ["M=1"]\n')
     assert podling.ok(f"--module={module}", "run", "--rm", NONE, IMAGE, "sh", "-c", "echo $M") == "1"
     assert "could not resolve module" in podling.fails(125, "--module=nosuch", "ps")
+
+
+def test_what_builds_and_documents_are(podling: Podling, conf: Callable[[str], None], tmp_path: Path) -> None:
+    (tmp_path / "Containerfile").write_text(f"FROM {IMAGE}\nLABEL a=b\n")
+    conf('[engine]\nimage_build_format = "v2s2"\nkube_generate_type = "deployment"\n')
+    try:
+        podling.ok("build", "-q", "-t", "formatted", str(tmp_path))
+        kind = podling.ok("image", "inspect", "--format", "{{.ManifestType}}", "formatted")
+        assert kind == "application/vnd.docker.distribution.manifest.v2+json"
+    finally:
+        podling("rmi", "-f", "formatted")
+    podling.ok("pod", "create", "--name", "documented")
+    try:
+        podling.ok("create", "--pod", "documented", IMAGE)
+        assert "kind: Deployment" in podling.ok("kube", "generate", "documented")
+        assert "kind: Deployment" not in podling.ok("kube", "generate", "--type", "pod", "documented")
+    finally:
+        podling.ok("pod", "rm", "-f", "documented")
+
+
+def test_owners_of_copies(podling: Podling, conf: Callable[[str], None], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("text\n")
+    (tmp_path / "file").chmod(0o644)
+    os.chown(tmp_path / "file", 1234, 1234)
+    podling.ok("run", "-d", "--name", "copied", NONE, IMAGE, "sleep", "1000")
+    conf("[engine]\nchown_copied_files = false\n")
+    podling.ok("cp", str(tmp_path / "file"), "copied:/one")
+    conf("[engine]\nchown_copied_files = true\n")
+    podling.ok("cp", str(tmp_path / "file"), "copied:/two")
+    assert podling.ok("exec", "copied", "stat", "-c", "%u", "/one", "/two").split() == ["1234", "0"]
+    podling.ok("rm", "-f", "-t0", "copied")

@@ -8,6 +8,7 @@ import signal
 from podling.cli.command import Command
 from podling.cli.commands.run import CREATE_FLAGS
 from podling.cli.flags import Flag, UsageError
+from podling.config import containers
 from podling.engine.catalogue import builds as ops
 from podling.engine.features import BuildOptions
 from podling.engine.types import CreateOptions
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from podling.cli.app import App
     from podling.cli.flags import Args
 
+#: other words for formats, in settings
+_FORMATS = {"v2s2": "docker", "v2s1": "docker"}
 #: what the containers of RUN are given, and access to registries, as `run` knows it
 _RUN = frozenset(
     (
@@ -46,7 +49,8 @@ def _build(app: App, args: Args) -> int:
     options.pull = "always" if args.pull_always else "never" if args.pull_never else _pull(args.pull)
     options.timestamp = args.timestamp or args.source_date_epoch or os.environ.get("SOURCE_DATE_EPOCH", "")
     if "format" not in args.given:
-        options.format = os.environ.get("BUILDAH_FORMAT", options.format)
+        chosen = os.environ.get("BUILDAH_FORMAT") or containers.load().text("engine", "image_build_format")
+        options.format = _FORMATS.get(chosen, chosen) or options.format
     if "layers" not in args.given:
         options.layers = os.environ.get("BUILDAH_LAYERS", "true").lower() not in ("false", "0")
     fd = _context(args, options)

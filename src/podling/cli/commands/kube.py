@@ -8,6 +8,7 @@ import signal
 from podling.cli.command import Command
 from podling.cli.commands.registries import access
 from podling.cli.flags import Flag, UsageError
+from podling.config import containers
 from podling.engine.catalogue import containers as container_ops
 from podling.engine.catalogue import kube as ops
 from podling.engine.features import PlayOptions, RegistryAccess, download
@@ -119,9 +120,10 @@ def _report_down(app: App, report: TakenDown) -> int:
 
 
 def _generate(app: App, args: Args) -> int:
+    kind = args.type if "type" in args.given else containers.load().text("engine", "kube_generate_type", args.type)
     text: str = app.engine.call(
         ops.GenerateKube(
-            names=args.rest, kind=args.type, service=args.service, replicas=args.replicas, podman_only=args.podman_only
+            names=args.rest, kind=kind, service=args.service, replicas=args.replicas, podman_only=args.podman_only
         )
     )
     if not args.filename:

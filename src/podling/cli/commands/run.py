@@ -195,6 +195,7 @@ _NOT_OPTIONS = frozenset(
         "os",
         "variant",
         "disable_content_trust",
+        "ns",
         "preserve_fd",
         "preserve_fds",
     )

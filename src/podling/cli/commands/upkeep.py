@@ -8,6 +8,7 @@ from podling.cli.command import Command
 from podling.cli.commands.run import HEALTH_FLAGS
 from podling.cli.flags import Flag, UsageError
 from podling.cli.output import table
+from podling.config import containers
 from podling.engine.catalogue import containers as ops
 from podling.engine.types import CreateOptions
 
@@ -24,7 +25,8 @@ def _cp(app: App, args: Args) -> int:
     source, target = args.rest
     if target == "-" and os.isatty(1):
         raise UsageError("refusing to write a tar to the terminal", hint="redirect it")
-    app.engine.call(ops.CopyFiles(source=source, target=target, archive=args.archive, overwrite=args.overwrite))
+    archive = args.archive if "archive" in args.given else containers.load().flag("engine", "chown_copied_files", default=True)
+    app.engine.call(ops.CopyFiles(source=source, target=target, archive=archive, overwrite=args.overwrite))
     return 0
 
 
