@@ -14,6 +14,14 @@ from podling.cli.flags import Flag, UsageError, parse
 
 FOLDER = os.environ.get("PODLING_FLAGS_USED", "")
 _GUEST = "guest"
+#: flags whose tests are too slow in the emulated guest for every run: `make test-vm` has them
+_OF_TEST_VM = {
+    "checkpoint:CHECKPOINT": "all file-locks ignore-volumes keep latest pre-checkpoint print-stats tcp-established with-previous",
+    "checkpoint:RESTORE": (
+        "all file-locks ignore-rootfs ignore-static-ip ignore-static-mac ignore-volumes import-previous keep latest pod print-stats "
+        "publish tcp-close tcp-established"
+    ),
+}
 _seen: set[str] = set()
 #: create has no option that run has not, and the same code behind it
 _SAME = {"run:CREATE": "run:RUN"}
@@ -84,6 +92,8 @@ def missing() -> list[str]:
     for file in Path(FOLDER).iterdir():
         for line in file.read_text().splitlines():
             used.add(tuple(line.split(" ")[:2]))
+    if not os.environ.get("PODLING_TEST_VM"):
+        used |= {(command, flag) for command, names in _OF_TEST_VM.items() for flag in names.split()}
     found = []
     done = set()
     for path, (module, name, _) in sorted(table.COMMANDS.items(), key=lambda item: (item[0].count(" "), item[0])):

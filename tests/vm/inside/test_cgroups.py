@@ -78,7 +78,8 @@ def test_pause_and_stats_of_a_user(resident: list[str]) -> None:
 
 def test_split(podling: Podling) -> None:
     """As Quadlet's units run containers: their cgroup is inside the unit's."""
-    run = podling.argv("run", "--rm", "--name", "split", NONE, "-m", "50m", "--cgroups=split", IMAGE, "sleep", "100")
+    ends = ("sh", "-c", "trap exit TERM; sleep 100 & wait")
+    run = podling.argv("run", "--rm", "--name", "split", NONE, "-m", "50m", "--cgroups=split", IMAGE, *ends)
     subprocess.run(
         ["systemd-run", "--unit=divided", "--property=Delegate=yes", "--setenv=PYTHONPATH=/src/src", *run],
         check=True,
@@ -108,27 +109,31 @@ def test_confined_by_default(podling: Podling) -> None:
     assert "not loaded" in podling.fails(125, "run", "--rm", NONE, "--security-opt", "apparmor=nosuch", IMAGE, "true")
 
 
-#: flags of run and update, what to read below /sys/fs/cgroup, and what it says then
-LIMITS = [
-    (["--cpus", "0.25"], "cpu.max", "25000 100000"),
-    (["--cpu-period", "50000", "--cpu-quota", "20000"], "cpu.max", "20000 50000"),
-    (["--cpu-shares", "512"], "cpu.weight", "20"),
-    (["--cpuset-cpus", "1"], "cpuset.cpus", "1"),
-    (["--cpuset-mems", "0"], "cpuset.mems", "0"),
-    (["--memory", "64m"], "memory.max", str(64 << 20)),
-    (["--memory-reservation", "32m"], "memory.low", str(32 << 20)),
-    (["--memory", "64m", "--memory-swap", "96m"], "memory.swap.max", str(32 << 20)),
-    (["--pids-limit", "33"], "pids.max", "33"),
-]
+#: flags of run and update, and what files below /sys/fs/cgroup say then
+LIMITS: list[tuple[dict[str, str], dict[str, str]]] = [
+    ({"--cpus": "0.25", "--memory": "64m"}, {"cpu.max": "25000 100000", "memory.max": str(64 << 20)}),
+    (
+        {
+            "--cpu-period": "50000", "--cpu-quota": "20000", "--cpu-shares": "512", "--cpuset-cpus": "1", "--cpuset-mems": "0",
+            "--memory": "64m", "--memory-reservation": "32m", "--memory-swap": "96m", "--pids-limit": "33",
+        },
+        {
+            "cpu.max": "20000 50000", "cpu.weight": "20", "cpuset.cpus": "1", "cpuset.mems": "0", "memory.max": str(64 << 20),
+            "memory.low": str(32 << 20), "memory.swap.max": str(32 << 20), "pids.max": "33",
+        },
+    ),
+]  # fmt: skip
 
 
-@pytest.mark.parametrize(("flags", "name", "value"), LIMITS, ids=[" ".join(item[0]) for item in LIMITS])
-def test_every_limit(podling: Podling, flags: list[str], name: str, value: str) -> None:
-    show = ("cat", f"/sys/fs/cgroup/{name}")
-    assert podling.ok("run", "--rm", NONE, *flags, IMAGE, *show) == value
-    podling.ok("run", "-d", "--name", "c", NONE, IMAGE, "sleep", "1000")
-    podling.ok("update", *flags, "c")
-    assert podling.ok("exec", "c", *show) == value
+@pytest.mark.parametrize(("limits", "files"), LIMITS, ids=["few", "all"])
+def test_every_limit(podling: Podling, limits: dict[str, str], files: dict[str, str]) -> None:
+    flags = [word for pair in limits.items() for word in pair]
+    show = ("cat", *(f"/sys/fs/cgroup/{name}" for name in files))
+    podling.ok("run", "-d", "--name", "limited", NONE, *flags, IMAGE, "sleep", "1000")
+    podling.ok("run", "-d", "--name", "updated", NONE, IMAGE, "sleep", "1000")
+    podling.ok("update", *flags, "updated")
+    for name in ("limited", "updated"):
+        assert podling.ok("exec", name, *show).splitlines() == list(files.values())
 
 
 def test_throttles(podling: Podling) -> None:

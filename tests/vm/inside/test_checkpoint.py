@@ -12,6 +12,8 @@ import pytest
 
 from tests.integration.conftest import IMAGE, Podling, eventually
 
+from . import long
+
 NONE = "--network=none"
 COUNT = "i=0; while true; do i=$((i+1)); echo $i; sleep 0.2; done"
 
@@ -46,6 +48,7 @@ def test_goes_on_where_it_was(criu: Podling) -> None:
     assert [name for name in actions if name in ("checkpoint", "restore")][-2:] == ["checkpoint", "restore"]
 
 
+@long
 def test_twice_and_kept(criu: Podling) -> None:
     _counting(criu, "c")
     statistics = json.loads(criu.ok("container", "checkpoint", "--keep", "--print-stats", "-l"))
@@ -66,7 +69,14 @@ def test_leave_running(criu: Podling) -> None:
     eventually(lambda: len(_numbers(criu, "c")) > count)
 
 
-@pytest.mark.parametrize(("how", "magic"), [("zstd", b"\x28\xb5\x2f\xfd"), ("gzip", b"\x1f\x8b"), ("none", b"")])
+@pytest.mark.parametrize(
+    ("how", "magic"),
+    [
+        ("zstd", b"\x28\xb5\x2f\xfd"),
+        pytest.param("gzip", b"\x1f\x8b", marks=long),
+        pytest.param("none", b"", marks=long),
+    ],
+)
 def test_archives(criu: Podling, tmp_path: Path, how: str, magic: bytes) -> None:
     archive = tmp_path / "c.tar"
     _counting(criu, "c", "-v", "data:/data")
@@ -97,6 +107,7 @@ def test_archives(criu: Podling, tmp_path: Path, how: str, magic: bytes) -> None
     criu.ok("container", "checkpoint", "d")
 
 
+@long
 def test_in_two_passes(criu: Podling, tmp_path: Path) -> None:
     _counting(criu, "c")
     assert "no pre-checkpoint" in criu.fails(125, "container", "checkpoint", "--with-previous", "c")
@@ -128,6 +139,7 @@ def test_keeps_its_address(criu: Podling) -> None:
     assert criu.ok("exec", "c", "ip", "-4", "addr", "show", "eth0").splitlines()[1].split()[1] == seen
 
 
+@long
 def test_a_terminal(criu: Podling) -> None:
     criu.ok("run", "-dt", "--name", "c", NONE, IMAGE, "sh", "-c", COUNT)
     eventually(lambda: len(criu.ok("logs", "c").split()) >= 2)
@@ -166,6 +178,7 @@ def test_a_corrupt_checkpoint(criu: Podling, tmp_path: Path) -> None:
     criu.ok("start", "c")
 
 
+@long
 def test_all_and_the_latest(criu: Podling) -> None:
     for name in ("one", "two"):
         _counting(criu, name)
@@ -178,6 +191,7 @@ def test_all_and_the_latest(criu: Podling) -> None:
     assert len(criu.ok("ps", "-q").split()) == 2
 
 
+@long
 def test_connections_live_on(criu: Podling) -> None:
     """Within the container."""
     serve = "(sleep 1000 | nc -l -p 5000 >/got) & sleep 0.5; (echo before; while sleep 1; do echo more; done) | nc 127.0.0.1 5000; echo closed"
@@ -194,6 +208,7 @@ def test_connections_live_on(criu: Podling) -> None:
     )  # Debian's runc has no such flag
 
 
+@long
 def test_addresses_and_ports_anew(criu: Podling, tmp_path: Path) -> None:
     archive = tmp_path / "c.tar"
     criu.ok("network", "create", "--subnet=10.177.0.0/24", "pt-anew")
@@ -222,6 +237,7 @@ def test_addresses_and_ports_anew(criu: Podling, tmp_path: Path) -> None:
     criu.ok("network", "rm", "pt-anew")
 
 
+@long
 def test_into_a_pod(criu: Podling, tmp_path: Path) -> None:
     archive = tmp_path / "c.tar"
     criu.ok("pod", "create", "--name", "from", NONE)
@@ -235,6 +251,7 @@ def test_into_a_pod(criu: Podling, tmp_path: Path) -> None:
     criu.ok("pod", "rm", "-f", "-t0", "-a")
 
 
+@long
 def test_without_files_and_volumes(criu: Podling, tmp_path: Path) -> None:
     archive = tmp_path / "c.tar"
     _counting(criu, "c", "-v", "data:/data")
@@ -246,6 +263,7 @@ def test_without_files_and_volumes(criu: Podling, tmp_path: Path) -> None:
     assert criu("exec", "c", "ls", "/new").returncode == criu("exec", "c", "ls", "/data/x").returncode == 1
 
 
+@long
 def test_two_archives(criu: Podling, tmp_path: Path) -> None:
     first, second = tmp_path / "first.tar", tmp_path / "second.tar"
     _counting(criu, "c")

@@ -11,10 +11,12 @@ import pytest
 
 from tests.rootless.conftest import IMAGE, User, session_user, shared_package, user
 
+from . import long
+
 __all__ = ["session_user", "shared_package", "user"]
 pytestmark = [
     pytest.mark.xdist_group("homes"),
-    pytest.mark.skipif(not os.environ.get("PODLING_TEST_VM"), reason="make test-vm runs it"),
+    long,
 ]
 NONE = "--network=none"
 

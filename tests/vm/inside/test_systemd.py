@@ -11,6 +11,8 @@ import pytest
 
 from tests.integration.conftest import IMAGE, Podling, eventually
 
+from . import long
+
 NONE = "--network=none"
 UNIT = Path("/etc/systemd/system/web.service")
 NAMED = "localhost/web:latest"
@@ -70,6 +72,7 @@ def test_a_service(unit: Podling) -> None:
     eventually(lambda: _systemctl("is-active", "web") != "active")
 
 
+@long
 @pytest.mark.xdist_group("web")
 def test_update_and_rollback(unit: Podling) -> None:
     show = ("--format", "{{.Unit}} {{.ContainerName}} {{.Policy}} {{.Updated}}")

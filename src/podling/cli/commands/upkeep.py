@@ -25,7 +25,11 @@ def _cp(app: App, args: Args) -> int:
     source, target = args.rest
     if target == "-" and os.isatty(1):
         raise UsageError("refusing to write a tar to the terminal", hint="redirect it")
-    archive = args.archive if "archive" in args.given else containers.load().flag("engine", "chown_copied_files", default=True)
+    archive = (
+        args.archive
+        if "archive" in args.given
+        else containers.load().flag("engine", "chown_copied_files", default=True)
+    )
     app.engine.call(ops.CopyFiles(source=source, target=target, archive=archive, overwrite=args.overwrite))
     return 0
 
