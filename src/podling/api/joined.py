@@ -88,6 +88,8 @@ async def _packets(link: Link) -> AsyncIterator[tuple[int, bytes]]:
                     if drained and not receive.done():
                         return
                 packet = receive.result()
+            except ConnectionResetError:
+                continue  # conmon went with input unread, and what it sent before that is still to come
             except OSError:
                 return
             finally:

@@ -140,8 +140,8 @@ def pump(
                 if event & ~select.POLLOUT:
                     try:
                         packet = sock.recv(_PACKET)
-                    except BlockingIOError:
-                        continue
+                    except (BlockingIOError, ConnectionResetError):
+                        continue  # reset: conmon went with input unread, and what it sent before that is still to come
                     except OSError:
                         packet = b""
                     if not packet:
