@@ -125,7 +125,7 @@ def test_an_application(podling: Podling, play: Any, tmp_path: Path) -> None:
     down = podling.ok("kube", "down", str(tmp_path / "app.yaml"))
     assert "Pods removed:" in down and podling.ok("pod", "ps", "-q") == "" and podling.ok("secret", "ls", "-q") == ""
     assert podling.ok("volume", "ls", "-q") == "data", "claims outlive the pod"
-    podling.ok("kube", "down", "--force", str(tmp_path / "app.yaml"))
+    podling.ok("kube", "play", "--down", "--force", str(tmp_path / "app.yaml"))
     assert podling.ok("volume", "ls", "-q") == ""
 
 
