@@ -10,7 +10,6 @@ import shutil
 import subprocess
 import tarfile
 import urllib.parse
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,21 +18,11 @@ import pytest
 from tests.api.conftest import Service
 from tests.integration.conftest import IMAGE, Podling, eventually
 from tests.integration.registry import Image, Registry, layer
+from tests.integration.test_build import tidy
 
+__all__ = ["tidy"]
 pytestmark = [pytest.mark.xdist_group("network"), pytest.mark.filterwarnings("ignore")]
 TEXT = f"FROM {IMAGE}\nARG WHO=world\nLABEL a=b\nCOPY a.txt /a\nRUN echo hello $WHO > /said; echo told; echo error >&2\nCMD cat /a /said\n"
-
-
-@pytest.fixture(autouse=True)
-def tidy(session_store: Podling) -> Iterator[None]:
-    """Nothing of a build stays in the store, which other tests use too."""
-    yield
-    names = session_store.ok("images", "--format", "{{.Repository}}:{{.Tag}}").split()
-    made = [name for name in names if name not in (f"{IMAGE}:latest", "<none>:<none>")]
-    if made:
-        session_store.ok("rmi", "-f", *dict.fromkeys(made))
-    session_store.ok("image", "prune", "-f")
-    session_store.ok("system", "prune", "-f", "--build")
 
 
 @pytest.fixture

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from podling.cli.flags import UsageError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -122,3 +124,18 @@ def local_time(nanoseconds: int) -> str:
     moment = time.localtime(seconds)
     digits = f".{fraction:09d}".rstrip("0") if fraction else ""
     return time.strftime("%Y-%m-%d %H:%M:%S", moment) + digits + time.strftime(" %z %Z", moment)
+
+
+def write_image_id(path: str, id: str) -> None:
+    """--iidfile of build and commit; nothing without a path.
+
+    Raises:
+        UsageError: the file cannot be written.
+    """
+    if not path:
+        return
+    try:
+        with open(path, "w") as file:
+            file.write(f"sha256:{id}")
+    except OSError as error:
+        raise UsageError(f"--iidfile {path}: {error.strerror}") from None

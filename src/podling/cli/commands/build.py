@@ -8,6 +8,7 @@ import signal
 from podling.cli.command import Command
 from podling.cli.commands.run import CREATE_FLAGS
 from podling.cli.flags import Flag, UsageError
+from podling.cli.output import write_image_id
 from podling.config import containers
 from podling.engine.catalogue import builds as ops
 from podling.engine.features import BuildOptions
@@ -60,12 +61,7 @@ def _build(app: App, args: Args) -> int:
     id = app.engine.call(
         ops.BuildImage(options=options, fd=fd, stdout=1 if log < 0 else log, stderr=2 if log < 0 else log)
     )
-    if args.iidfile:
-        try:
-            with open(args.iidfile, "w") as file:
-                file.write(f"sha256:{id}")
-        except OSError as error:
-            raise UsageError(f"--iidfile {args.iidfile}: {error.strerror}") from None
+    write_image_id(args.iidfile, id)
     if id:
         app.out(id)
     return 0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from podling.cli.command import Command
 from podling.cli.flags import Flag, UsageError
-from podling.cli.output import table
+from podling.cli.output import table, write_image_id
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -96,12 +96,7 @@ def _commit(app: App, args: Args) -> int:
     )  # fmt: skip
     target = args.rest[1] if len(args.rest) > 1 else ""
     id = app.engine.call(CommitContainer(name=args.rest[0], target=target, options=options))
-    if args.iidfile:
-        try:
-            with open(args.iidfile, "w") as file:
-                file.write(f"sha256:{id}")
-        except OSError as error:
-            raise UsageError(f"--iidfile {args.iidfile}: {error.strerror}") from None
+    write_image_id(args.iidfile, id)
     app.out(id)
     return 0
 
